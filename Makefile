@@ -1,0 +1,46 @@
+# Two commands are enough: `make demo` and `make test`. Each does all of its own set-up, once.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs wheel bench clean
+
+help:           ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 12
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("MetaVox needs Python 3.10 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[engine,server,collector,dev]'
+	@touch $@
+
+demo: $(INSTALLED)   ## The whole path on this machine: run, consent, contribute, release
+	@$(BIN)/metavox demo
+
+test: $(INSTALLED)   ## All tests
+	@$(BIN)/pytest
+
+lint: $(INSTALLED)   ## Formatting, lint, types, import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)   ## Write the parts of the docs that derive from the code
+	$(BIN)/python tools/docs.py
+
+wheel: $(INSTALLED)  ## Build dist/*.whl
+	$(BIN)/python -m build --wheel
+
+bench: $(INSTALLED)  ## Accuracy of the released figures, as JSON in out/
+	$(BIN)/python tests/bench/estimate.py
+
+clean:          ## Remove what these targets made
+	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache
