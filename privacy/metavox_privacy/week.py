@@ -1,0 +1,60 @@
+"""The only unit of time that exists outside the user's machine: the ISO 8601 week, in UTC."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+_FORM = re.compile(r"(\d{4})-W(\d{2})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Week:
+    """An ISO 8601 week, written ``2026-W47``; it runs from Monday 00:00 UTC to the next Monday.
+
+    Raises:
+        ValueError: if the year has no such week.
+    """
+
+    year: int
+    number: int
+
+    def __post_init__(self) -> None:
+        if not 2020 <= self.year <= 2200:
+            raise ValueError(f"year {self.year} is outside 2020 to 2200")
+        datetime.fromisocalendar(self.year, self.number, 1)
+
+    @classmethod
+    def parse(cls, text: str) -> Week:
+        """Read ``2026-W47``; raises ValueError that says what the form is."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not an ISO week; write it like 2026-W47")
+        return cls(int(match[1]), int(match[2]))
+
+    @classmethod
+    def of(cls, moment: datetime) -> Week:
+        """The week of an aware datetime."""
+        if moment.tzinfo is None:
+            raise ValueError("the moment must carry a time zone")
+        year, number, _ = moment.astimezone(timezone.utc).isocalendar()
+        return cls(year, number)
+
+    @classmethod
+    def of_unix_nano(cls, nanoseconds: int) -> Week:
+        """The week of a Unix time in nanoseconds."""
+        return cls.of(datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc))
+
+    @property
+    def start(self) -> datetime:
+        """Monday 00:00 UTC."""
+        return datetime.fromisocalendar(self.year, self.number, 1).replace(tzinfo=timezone.utc)
+
+    @property
+    def end(self) -> datetime:
+        """The next Monday 00:00 UTC, the first moment that is not in the week."""
+        return self.start + timedelta(weeks=1)
+
+    def __str__(self) -> str:
+        return f"{self.year}-W{self.number:02d}"

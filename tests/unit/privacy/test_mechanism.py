@@ -1,0 +1,59 @@
+import math
+import statistics
+
+import pytest
+
+from metavox_privacy.budget import Account, BudgetExhausted, authorize
+from metavox_privacy.mechanism import gaussian
+from metavox_privacy.week import Week
+
+
+def account(nano_rho):
+    return Account(
+        authorize(
+            [],
+            week=Week(2026, 1),
+            purpose="publish",
+            schema_version=1,
+            nano_rho=nano_rho,
+            yearly_cap=nano_rho,
+            sandbox=False,
+        )
+    )
+
+
+@pytest.mark.parametrize("squared_sensitivity", [1, 4, 4 * 6 * 256**2])
+@pytest.mark.parametrize("nano_rho", [1_000, 10_000_000, 1_000_000_000])
+def test_the_price_is_within_the_budget_and_not_far_below(squared_sensitivity, nano_rho):
+    mechanism = gaussian(squared_sensitivity=squared_sensitivity, nano_rho=nano_rho)
+    assert nano_rho * 0.999 - 1 <= mechanism.nano_rho <= nano_rho
+    # zCDP of a Gaussian: rho = sensitivity^2 / (2 sigma^2)
+    assert mechanism.scale == pytest.approx(math.sqrt(squared_sensitivity / (2 * nano_rho / 1e9)), rel=1e-6)
+
+
+def test_the_noise_is_centred_integers_of_the_stated_scale():
+    mechanism = gaussian(squared_sensitivity=4, nano_rho=10_000_000)
+    noise = mechanism.draw([1000] * 20_000, account(mechanism.nano_rho))
+    assert all(isinstance(value, int) for value in noise)
+    # 20,000 draws: the mean's error is sigma/141, the deviation's 0.5 %; five of each are allowed.
+    assert statistics.fmean(noise) == pytest.approx(1000, abs=5 * mechanism.scale / 141)
+    assert statistics.stdev(noise) == pytest.approx(mechanism.scale, rel=0.025)
+
+
+def test_two_draws_differ_because_there_is_no_seed():
+    mechanism = gaussian(squared_sensitivity=4, nano_rho=1_000_000)
+    purse = account(2 * mechanism.nano_rho)
+    assert mechanism.draw([0] * 50, purse) != mechanism.draw([0] * 50, purse)
+
+
+def test_nothing_is_drawn_that_is_not_paid():
+    mechanism = gaussian(squared_sensitivity=4, nano_rho=1_000_000)
+    purse = account(mechanism.nano_rho)
+    mechanism.draw([0], purse)
+    with pytest.raises(BudgetExhausted):
+        mechanism.draw([0], purse)
+
+
+def test_a_budget_of_zero_is_refused():
+    with pytest.raises(ValueError, match="above zero"):
+        gaussian(squared_sensitivity=1, nano_rho=0)
