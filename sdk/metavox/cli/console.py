@@ -1,0 +1,59 @@
+"""What the verbs share: the answer goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import NoReturn
+
+import typer
+
+
+def answer(text: str) -> None:
+    """Print what was asked for."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Print what is said beside the answer."""
+    typer.echo(text, err=True)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say in one line what went wrong, and end: 1 it failed, 2 it was called wrongly."""
+    note(f"metavox: {' '.join(message.split())}")
+    raise typer.Exit(code)
+
+
+def on_terminals() -> bool:
+    """Whether a person sits at all three standard streams."""
+    try:
+        return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    except (AttributeError, ValueError):  # a stream was closed or taken away
+        return False
+
+
+def is_root() -> bool:
+    """Whether this is the superuser, who is nobody in particular."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def columns() -> int:
+    """How wide the terminal is."""
+    return shutil.get_terminal_size().columns
+
+
+def read_line() -> str:
+    """The next line that is typed, without what was typed before the question was there."""
+    return sys.stdin.readline()
+
+
+def forget_typed() -> None:
+    """Drop what was typed ahead: a key pressed before the question is no answer to it."""
+    try:
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    except (ImportError, OSError, ValueError):
+        return

@@ -1,0 +1,67 @@
+"""A collector of the demo's own, run as an operator would run it: by its commands, in other processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from metavox.errors import MetaVoxError
+from metavox_privacy.week import Week
+
+_COMMAND = (sys.executable, "-m", "metavox_collector")
+_PATIENCE = 10.0
+
+
+class LocalCollector:
+    """``metavox-collector serve`` on a free port of this machine, ended on leaving.
+
+    Args:
+        folder: Where its database is; made here, and left to the caller to remove.
+        now: What time it pretends.
+    """
+
+    def __init__(self, folder: Path, now: datetime) -> None:
+        folder.mkdir(parents=True)
+        self.db = f"sqlite:///{folder / 'collector.db'}"
+        self._now = now
+        self.url = ""
+
+    def __enter__(self) -> LocalCollector:
+        arguments = ("serve", "--db", self.db, "--sandbox", "--port", "0", "--now", self._now.isoformat())
+        self._process = subprocess.Popen([*_COMMAND, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        assert self._process.stdout is not None
+        ready = self._process.stdout.readline()
+        if "http://" not in ready:
+            self._stop()
+            raise MetaVoxError("The collector did not start; what it printed above says why.")
+        self.url = ready.split()[-1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def run(self, *arguments: str) -> None:
+        """Run another of its commands, with its output in view; raises MetaVoxError when it fails."""
+        sys.stdout.flush()
+        if subprocess.run([*_COMMAND, *arguments], stderr=subprocess.STDOUT, check=False).returncode:  # noqa: S603
+            raise MetaVoxError(f"metavox-collector {arguments[0]} failed; what it printed above says why.")
+
+    def export(self, week: Week, out: Path) -> Path:
+        """Write the week's dataset and return its folder."""
+        self.run("export", "--week", str(week), "--db", self.db, "--out", str(out))
+        return max(out.glob(f"metavox-{week}-publish*"), key=lambda path: path.stat().st_mtime)

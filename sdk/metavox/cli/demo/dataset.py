@@ -1,0 +1,112 @@
+"""The buyer's side of the demo: the released Parquet file as a table and a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.bar import Bar
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from metavox_privacy.anonymize import CellKey
+from metavox_privacy.schema import SCHEMA
+
+_KEY = SCHEMA.tables[0].dimensions
+_SHOWN = 12
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The performance table, a dict a row."""
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    found: list[dict[str, Any]] = pq.read_table(folder / "performance.parquet").to_pylist()
+    return found
+
+
+def cells(folder: Path) -> list[dict[str, Any]]:
+    """One dict a cell: its key, its contributors, and its rows by metric; the most contributors first."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows(folder):
+        key = tuple(row[name] for name in _KEY)
+        cell = found.setdefault(key, {"key": key, "contributors": row["contributors"], "metrics": {}})
+        cell["metrics"][row["metric"]] = row
+    return sorted(found.values(), key=lambda cell: -cell["contributors"])
+
+
+def show(screen: Console, folder: Path, mine: Iterable[CellKey]) -> None:
+    """A table of the cells and a chart of their speeds; those that hold this run's own cells are marked."""
+    positions = [SCHEMA.position[name] for name in _KEY]
+    own = {tuple(cell[position] for position in positions) for cell in mine}
+    published = cells(folder)[:_SHOWN]
+    if not published:
+        screen.print("No cell passed the threshold: too few installations. Try --installations 10000.")
+        return
+    screen.print(_table(published, own))
+    screen.print()
+    screen.print(_chart(published))
+
+
+def _table(published: list[dict[str, Any]], own: set[tuple[str, ...]]) -> Table:
+    title = "performance.parquet (SYNTHETIC: a simulated fleet, and you)"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("device")
+    table.add_column("model")
+    for name in ("at once", "installs", "TTFT p50", "tok/s p50", "p90"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in published:
+        device, model, quantization, concurrency = cell["key"]
+        speed = _speed(cell)
+        first = cell["metrics"]["time_to_first_token"]
+        table.add_row(
+            f"{device} (you)" if cell["key"] in own else device,
+            f"{model.rpartition('/')[2]} {quantization}",
+            concurrency,
+            str(cell["contributors"]),
+            _number(first["p50"], 1000, " ms"),
+            _number(speed["p50"]),
+            _number(speed["p90"]),
+        )
+    table.caption = "A dash: too few installations; the noise would be louder than they are."
+    table.caption_justify = "left"
+    return table
+
+
+def _chart(published: list[dict[str, Any]]) -> Table:
+    """Bars from the p50 to the p90 of the speed of one request, on a logarithmic axis."""
+    known = [cell for cell in published if _speed(cell)["p50"]]
+    low = min((_speed(cell)["p50"] for cell in known), default=1.0) / 1.5
+    high = max((_speed(cell)["p90"] for cell in known), default=10.0)
+    title = "tokens/s of one request, p50 to p90, on a logarithmic axis"
+    chart = Table(title=title, title_justify="left", box=None, show_header=False)
+    for cell in known:
+        begin, end = (math.log(_speed(cell)[name] / low) for name in ("p50", "p90"))
+        device, model, _, concurrency = cell["key"]
+        label = f"{device}, {model.rpartition('/')[2]} ({concurrency})"
+        chart.add_row(label, Bar(math.log(high / low), begin, max(end, begin * 1.02), width=24))
+    chart.caption = f"from {low:.0f} to {high:.0f} tokens/s"
+    chart.caption_justify = "left"
+    return chart
+
+
+def _speed(cell: dict[str, Any]) -> dict[str, Any]:
+    speed: dict[str, Any] = cell["metrics"]["output_tokens_per_second"]
+    return speed
+
+
+def _number(value: float | None, scale: float = 1, unit: str = "") -> str:
+    return "–" if value is None else f"{value * scale:.3g}{unit}"
+
+
+def how_to_query(screen: Console, folder: Path) -> None:
+    """Where the files are, and one line that reads them."""
+    for path in sorted(folder.iterdir()):
+        screen.print(f"  {path}", soft_wrap=True, highlight=False)
+    table = folder / "performance.parquet"
+    screen.print("Query it with pandas, DuckDB, Spark, anything that reads Parquet:")
+    screen.print(f"  duckdb -c \"FROM '{table}' WHERE metric = 'time_to_first_token'\"", soft_wrap=True)
+    screen.print(f"  python -c \"import pyarrow.parquet as pq; print(pq.read_table('{table}'))\"", soft_wrap=True)
+    screen.print("Nothing else is left: the collector has stopped, and the demo's home is removed.")

@@ -1,0 +1,99 @@
+"""The engine's settings, and the facts about a loaded engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from metavox.errors import InvalidArgument, shown
+from metavox.params import LARGEST, as_float, as_int
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ALIASES = {"half": "float16", "float": "float32"}  # vLLM's
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """The arguments of ``LLM(...)``, in vLLM's names; see docs/engine.md. None lets the engine choose."""
+
+    model: str | os.PathLike[str]
+    tokenizer: str | os.PathLike[str] | None = None
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    block_size: int = 16
+    num_kv_blocks: int | None = None
+    kv_cache_memory_bytes: int | None = None
+    gpu_memory_utilization: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_numbers()
+        if self.num_kv_blocks is not None and self.kv_cache_memory_bytes is not None:
+            raise InvalidArgument("num_kv_blocks and kv_cache_memory_bytes say the same thing; give one.")
+
+    def _check_names(self) -> None:
+        if not _is_path(self.model):
+            raise InvalidArgument(f"model must be a hub id or a folder, and is {shown(self.model)}.")
+        if self.tokenizer is not None and not _is_path(self.tokenizer):
+            raise InvalidArgument(f"tokenizer must be a folder, and is {shown(self.tokenizer)}.")
+        if self.revision is not None and not (isinstance(self.revision, str) and self.revision):
+            raise InvalidArgument(f"revision must be a branch, tag or commit, and is {shown(self.revision)}.")
+        if not isinstance(self.device, str):
+            raise InvalidArgument(f"device must be a name such as 'cpu', and is {shown(self.device)}.")
+        dtype = str(self.dtype).removeprefix("torch.")
+        object.__setattr__(self, "dtype", ALIASES.get(dtype, dtype))
+        if self.dtype not in DTYPES:
+            raise InvalidArgument(f"dtype must be one of {', '.join(DTYPES)}, and is {shown(dtype)}.")
+
+    def _check_numbers(self) -> None:
+        for name in (
+            "max_model_len", "max_num_seqs", "max_num_batched_tokens",
+            "block_size", "num_kv_blocks", "kv_cache_memory_bytes",
+        ):  # fmt: skip
+            given = getattr(self, name)
+            if given is None:
+                continue
+            value = as_int(given)
+            if value is None or not 1 <= value <= LARGEST:
+                raise InvalidArgument(f"{name} must be a positive integer below 2**63, and is {shown(given)}.")
+            object.__setattr__(self, name, value)
+        share = as_float(self.gpu_memory_utilization)
+        if share is None or not 0 < share <= 1:
+            raise InvalidArgument(
+                f"gpu_memory_utilization must be in (0, 1], and is {shown(self.gpu_memory_utilization)}."
+            )
+        seed = as_int(self.seed)
+        if seed is None or not -LARGEST <= seed <= LARGEST:
+            raise InvalidArgument(f"seed must be an integer of 64 bits, and is {shown(self.seed)}.")
+        object.__setattr__(self, "gpu_memory_utilization", share)
+        object.__setattr__(self, "seed", seed)
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is loaded and where it runs; fixed for the life of an ``LLM``.
+
+    `model_id` is the hub id or the bundled name, and None for a local folder. `dtype` is torch's name without
+    the module ("bfloat16"). `quantization` is None: the weights are used as they are.
+    """
+
+    requested_model: str
+    model_id: str | None
+    architecture: str
+    num_parameters: int
+    dtype: str
+    device: str
+    max_model_len: int
+    num_kv_blocks: int
+    engine_version: str
+    engine: str = "metavox"
+    quantization: str | None = None
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str))

@@ -1,0 +1,128 @@
+"""Puts an engine together from its settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import torch
+
+from metavox.config import EngineConfig, EngineInfo
+from metavox.engine.blocks import BlockAllocator
+from metavox.engine.engine import Engine
+from metavox.engine.generation import read_generation_defaults
+from metavox.engine.hub import ModelLocation, find_model
+from metavox.engine.loader import choose_dtype, load_decoder, read_json
+from metavox.engine.memory import context_length, count_blocks
+from metavox.engine.runner import Runner
+from metavox.engine.scheduler import Scheduler
+from metavox.engine.tokenizer import load_tokenizer
+from metavox.errors import InvalidArgument
+from metavox.models.config import DecoderConfig
+from metavox.models.decoder import Decoder
+from metavox.models.registry import read_config
+
+# (sequences, tokens) in one step; a host is no faster with more.
+STEP_LIMITS = {"cuda": (256, 2048), "mps": (32, 512), "cpu": (32, 512)}
+
+
+def build_engine(config: EngineConfig) -> Engine:
+    """Find, check and load a model, and give it a KV cache.
+
+    Raises:
+        ModelNotFound, UnsupportedModel, InvalidCheckpoint: the model cannot be had, run or read.
+        InvalidArgument: a setting does not fit the model or the machine.
+    """
+    device = choose_device(config.device)
+    location = find_model(config.model, config.revision)
+    raw = read_json(location.folder / "config.json")
+    shape = read_config(raw)
+    dtype = choose_dtype(config.dtype, raw)
+    max_model_len = context_length(config, shape)
+    max_num_seqs, max_num_batched_tokens = _step_limits(config, device)
+    model = load_decoder(location.folder, shape, dtype, device)
+    defaults = read_generation_defaults(location.folder, raw, shape.vocab_size)
+    # Last, because transformers reads config.json too, and would be the one to complain of it.
+    tokenizer = load_tokenizer(location.folder, config.tokenizer)
+    if tokenizer and not defaults.eos_token_ids:
+        defaults = defaults.ending_at(tokenizer.eos_token_id, shape.vocab_size)
+    num_blocks = count_blocks(config, shape, dtype, device, max_num_seqs)
+    with _memory_for(num_blocks):
+        kv_cache = _kv_cache(config, shape, num_blocks, dtype, device)
+        model.prepare(min(max_model_len, num_blocks * config.block_size), dtype, device)
+    runner = Runner(model, kv_cache)
+    scheduler = Scheduler(BlockAllocator(num_blocks, config.block_size), max_num_seqs, max_num_batched_tokens)
+    info = _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks)
+    return Engine(info, runner, scheduler, tokenizer, defaults, vocab_size=shape.vocab_size, seed=config.seed)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, or for "auto" the best there is. Raises InvalidArgument if it is not there."""
+    if name == "auto":
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidArgument(f"The device {name!r} is not available: {reason}") from error
+    if device.type not in STEP_LIMITS:
+        raise InvalidArgument(f"The device {name!r} is not supported; use cpu, cuda or mps.")
+    return device
+
+
+def _step_limits(config: EngineConfig, device: torch.device) -> tuple[int, int]:
+    num_seqs, num_tokens = STEP_LIMITS[device.type]
+    num_seqs = config.max_num_seqs or num_seqs
+    num_tokens = config.max_num_batched_tokens or max(num_tokens, num_seqs)
+    if num_tokens < num_seqs:
+        raise InvalidArgument(
+            f"max_num_batched_tokens ({num_tokens}) must be at least max_num_seqs ({num_seqs}): "
+            "each running sequence takes a token a step."
+        )
+    return num_seqs, num_tokens
+
+
+def _kv_cache(
+    config: EngineConfig, shape: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """Left unwritten: on a host, pages nobody uses then take no memory."""
+    layout = (shape.num_hidden_layers, 2, num_blocks, config.block_size)
+    return torch.empty(*layout, shape.num_key_value_heads, shape.head_dim, dtype=dtype, device=device)
+
+
+@contextlib.contextmanager
+def _memory_for(num_blocks: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise InvalidArgument(
+            f"There is no memory for a KV cache of {num_blocks} blocks; lower num_kv_blocks, "
+            "kv_cache_memory_bytes, max_model_len or max_num_seqs."
+        ) from error
+
+
+def _describe(
+    config: EngineConfig,
+    location: ModelLocation,
+    shape: DecoderConfig,
+    model: Decoder,
+    dtype: torch.dtype,
+    device: torch.device,
+    max_model_len: int,
+    num_blocks: int,
+) -> EngineInfo:
+    return EngineInfo(
+        requested_model=os.fspath(config.model),
+        model_id=location.model_id,
+        architecture=shape.architecture,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dtype=str(dtype).removeprefix("torch."),
+        device=device.type,
+        max_model_len=max_model_len,
+        num_kv_blocks=num_blocks,
+        engine_version=version("metavox"),
+    )

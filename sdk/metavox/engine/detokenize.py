@@ -1,0 +1,56 @@
+"""Text of a growing output, without ever showing half a character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from metavox.engine.tokenizer import Tokenizer
+
+CONTEXT = 6  # tokens of the prompt in view: a first token's leading space depends on what precedes it
+REPLACEMENT = "\ufffd"
+
+
+class Detokenizer:
+    """Turns one sequence's tokens into pieces of text that join to the text of the whole.
+
+    A character of several bytes can span tokens; such a piece is held back until the character is complete,
+    or until `flush`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int], skip_special: bool) -> None:
+        self._tokenizer = tokenizer
+        self._skip_special = skip_special
+        self._window = list(prompt_token_ids[-CONTEXT:])  # tokens whose joint decoding is looked at
+        self._num_shown = len(self._window)  # how many of them are shown already
+        self._shown = self._decode()
+
+    def push(self, token: int) -> str:
+        """Add a token; returns the text that became certain, often none."""
+        self._window.append(token)
+        text = self._decode()
+        if text.endswith(REPLACEMENT):
+            return ""
+        return self._show(text)
+
+    def flush(self) -> str:
+        """The text held back, with U+FFFD for what never became a character."""
+        return self._show(self._decode())
+
+    def _show(self, text: str) -> str:
+        piece = text[len(self._shown) :]
+        del self._window[: self._num_shown]
+        self._num_shown = len(self._window)
+        self._shown = self._decode()
+        return piece
+
+    def _decode(self) -> str:
+        return self._tokenizer.decode(self._window, skip_special_tokens=self._skip_special)
+
+
+def find_stop(text: str, start: int, stops: Iterable[str]) -> tuple[int, str] | None:
+    """Where the first stop string at or after `start` begins, and which it is; the longer one of two."""
+    found = [(place, -len(stop), stop) for stop in stops if (place := text.find(stop, start)) >= 0]
+    if not found:
+        return None
+    place, _, stop = min(found)
+    return place, stop

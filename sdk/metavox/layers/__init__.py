@@ -1,0 +1,1 @@
+"""The parts a decoder is composed of. Their parameters bear the names of the hub's checkpoints."""

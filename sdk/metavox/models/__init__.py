@@ -1,0 +1,1 @@
+"""The model families: a shared decoder, and a small file a family."""

@@ -1,0 +1,21 @@
+"""Telemetry: what MetaVox records of its requests, and what of it may be contributed. Off until you say yes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metavox.telemetry.api import consent, status
+
+if TYPE_CHECKING:
+    from metavox.telemetry.processor import ContributionProcessor
+
+__all__ = ["ContributionProcessor", "consent", "status"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the processor, and with it OpenTelemetry's SDK, only for those who use it."""
+    if name == "ContributionProcessor":
+        from metavox.telemetry.processor import ContributionProcessor
+
+        return ContributionProcessor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,159 @@
+"""A finished request -> Span, in OpenTelemetry's GenAI conventions; and the span on the user's own provider.
+
+Prompts and answers are never put into a span. What the span does say is the user's own data in the
+user's own backend; what may be contributed of it, the schema decides.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from metavox.config import EngineInfo
+from metavox.outputs import RequestOutput
+from metavox.params import SamplingParams
+from metavox.telemetry.hardware import Hardware
+from metavox_privacy.span import AttributeValue, Span
+
+if TYPE_CHECKING:
+    from metavox.outputs import RequestMetrics
+
+SCOPE = "metavox"
+"""The name of our tracer, by which our own spans are told from others'."""
+
+OPERATION = "text_completion"
+
+
+def request_span(
+    output: RequestOutput, info: EngineInfo, sampling_params: SamplingParams, hardware: Hardware
+) -> Span:
+    """Describe one finished request.
+
+    Args:
+        output: The request's result, of which only lengths, finish reasons and times are read.
+        info: The engine that ran it.
+        sampling_params: What it asked for.
+        hardware: What it ran on.
+    """
+    start = output.metrics.arrival_time_ns
+    end = start + round(output.metrics.request_duration * 1e9)
+    reasons = [completion.finish_reason for completion in output.outputs]
+    attributes = {
+        **_request(info, sampling_params),
+        "gen_ai.response.model": model_name(info),
+        "gen_ai.response.finish_reasons": tuple(reason for reason in reasons if reason),
+        "gen_ai.usage.input_tokens": len(output.prompt_token_ids),
+        "gen_ai.usage.output_tokens": sum(len(completion.token_ids) for completion in output.outputs),
+        **_measured(output.metrics),
+        **_engine(info),
+        **_hardware(hardware),
+    }
+    return Span(f"{OPERATION} {model_name(info)}", start, end, _known(attributes))
+
+
+def failed_span(
+    error: BaseException,
+    info: EngineInfo,
+    sampling_params: SamplingParams,
+    hardware: Hardware,
+    *,
+    start_time: int,
+    end_time: int,
+    input_tokens: int | None = None,
+) -> Span:
+    """Describe one request that raised; of the error only its type is told, its message may hold anything.
+
+    Args:
+        error: What was raised.
+        info: The engine that ran the request.
+        sampling_params: What it asked for.
+        hardware: What it ran on.
+        start_time: When the request arrived, Unix time in nanoseconds.
+        end_time: When it failed, Unix time in nanoseconds.
+        input_tokens: How long the prompt was, None when that is not known.
+    """
+    attributes = {
+        **_request(info, sampling_params),
+        "gen_ai.usage.input_tokens": input_tokens,
+        "error.type": type(error).__qualname__,
+        **_engine(info),
+        **_hardware(hardware),
+    }
+    return Span(f"{OPERATION} {model_name(info)}", start_time, end_time, _known(attributes))
+
+
+def model_name(info: EngineInfo) -> str:
+    """The hub id or bundled name; for a local folder its path, written so that no hub id looks like it."""
+    if info.model_id is not None:
+        return info.model_id
+    path = info.requested_model
+    return path if os.path.isabs(path) or path.startswith((".", "~")) else os.path.join(".", path)
+
+
+def emit(span: Span) -> None:
+    """Give a span to the user's tracer provider, as a child of the current span; without a provider, nothing."""
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer(SCOPE, str(span.attributes.get("metavox.engine.version", "")))
+    # The conventions say INTERNAL where the model runs in the same process.
+    emitted = tracer.start_span(
+        span.name, kind=trace.SpanKind.INTERNAL, attributes=span.attributes, start_time=span.start_time
+    )
+    if "error.type" in span.attributes:
+        emitted.set_status(trace.StatusCode.ERROR)
+    emitted.end(span.end_time)
+
+
+def _request(info: EngineInfo, params: SamplingParams) -> dict[str, AttributeValue | None]:
+    return {
+        "gen_ai.operation.name": OPERATION,
+        "gen_ai.provider.name": "metavox",
+        "gen_ai.request.model": model_name(info),
+        "gen_ai.request.max_tokens": params.max_tokens,
+        "gen_ai.request.temperature": float(params.temperature),
+        "gen_ai.request.top_p": float(params.top_p),
+        "gen_ai.request.top_k": params.top_k if params.top_k > 0 else None,
+        "gen_ai.request.seed": params.seed,
+        "gen_ai.request.stop_sequences": params.stop_strings or None,
+        "gen_ai.request.stream": False,
+    }
+
+
+def _measured(metrics: RequestMetrics) -> dict[str, AttributeValue | None]:
+    """Times in seconds, under the names of the conventions' metrics; memory in bytes."""
+    return {
+        "gen_ai.server.time_to_first_token": metrics.time_to_first_token,
+        "gen_ai.server.time_per_output_token": metrics.time_per_output_token,
+        "gen_ai.server.request.duration": metrics.request_duration,
+        "metavox.output_tokens_per_second": metrics.output_tokens_per_second,
+        "metavox.device.memory.peak": metrics.device_memory_bytes,
+        "metavox.request.concurrency": metrics.max_concurrency,
+    }
+
+
+def _engine(info: EngineInfo) -> dict[str, AttributeValue | None]:
+    return {
+        "metavox.engine.name": info.engine,
+        "metavox.engine.version": info.engine_version,
+        "metavox.model.architecture": info.architecture,
+        "metavox.model.parameters": info.num_parameters,
+        "metavox.model.quantization": info.quantization or info.dtype,
+    }
+
+
+def _hardware(hardware: Hardware) -> dict[str, AttributeValue | None]:
+    return {
+        "hw.model": hardware.model,
+        "hw.vendor": hardware.vendor,
+        "metavox.hw.count": hardware.count,
+        "metavox.hw.memory.size": hardware.memory_bytes,
+        "hw.driver_version": hardware.driver_version,
+        "os.type": hardware.os_type,
+        "host.arch": hardware.arch,
+    }
+
+
+def _known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+    return {name: value for name, value in attributes.items() if value is not None}

@@ -1,0 +1,220 @@
+"""The question, asked through a real terminal, and all the places where it is not asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from metavox.cli.first_run import may_ask
+from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer, Unreadable, format_answer, parse_answer
+from metavox_privacy.notice import QUESTIONS, notice_hash
+from metavox_privacy.schema import SCHEMA
+from tests.unit.sdk.cli.shared import SILENT
+
+ROOT = Path(__file__).parents[4]
+NOW = datetime(2026, 11, 16, tzinfo=timezone.utc)
+
+
+def asked(environment: dict[str, str] | None = None, **changes: object) -> bool:
+    facts: dict[str, object] = {
+        "policy": None,
+        "recorded": None,
+        "on_terminals": True,
+        "is_root": False,
+        "now": NOW,
+    }
+    return may_ask(environment or {}, **{**facts, **changes})  # type: ignore[arg-type]
+
+
+def recorded(*purposes: str, again: datetime | None = None, version: int = SCHEMA.version) -> str:
+    return format_answer(Answer(frozenset(purposes), NOW, "", version, again))  # type: ignore[arg-type]
+
+
+def test_a_person_at_a_terminal_who_was_never_asked_is_asked():
+    assert asked()
+    assert asked({"METAVOX_TELEMETRY": "on"}, policy='{"telemetry": "user"}')
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"CI": "1"}, {"GITHUB_ACTIONS": "true"}, {"DO_NOT_TRACK": "1"}, {"METAVOX_TELEMETRY": "off"}],
+    ids=str,
+)
+def test_an_environment_that_says_off_is_not_asked(environment: dict[str, str]):
+    assert not asked(environment)
+
+
+@pytest.mark.parametrize("changes", [{"on_terminals": False}, {"is_root": True}, {"policy": "{}"}], ids=str)
+def test_pipes_the_superuser_and_a_policy_are_not_asked(changes: dict[str, object]):
+    assert not asked(**changes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(recorded(), recorded("improve"), recorded("improve", version=0), "garbage", "", Unreadable.FILE),
+        recorded(again=NOW + timedelta(seconds=1)),
+    ],
+)
+def test_whoever_answered_is_not_asked_again(answer: str | Unreadable):
+    assert not asked(recorded=answer)
+
+
+def test_not_now_lasts_half_a_year():
+    assert asked(recorded=recorded(again=NOW))
+    assert timedelta(days=182) == ASK_AGAIN_AFTER
+
+
+DRIVER = """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from metavox.cli import console
+from metavox.cli.first_run import maybe_ask
+from metavox.params import SamplingParams
+from tests.unit.sdk.telemetry.shared import INFO, example_output
+console.is_root = lambda: False
+maybe_ask(INFO, [(example_output(prompt="the secret prompt"), SamplingParams())])
+print("the end")
+"""
+
+
+class Person:
+    """Somebody at a terminal, who reads and types."""
+
+    def __init__(self, home: Path, columns: int = 80, **environment: str) -> None:
+        self.home = home
+        self._terminal, far_end = pty.openpty()
+        fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        silent = {name: value for name, value in os.environ.items() if name not in (*SILENT, "COLUMNS", "LINES")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", DRIVER],
+            stdin=far_end, stdout=far_end, stderr=far_end, cwd=ROOT, start_new_session=True,
+            env={**silent, "METAVOX_HOME": str(home), **environment},
+        )  # fmt: skip
+        os.close(far_end)
+        self.screen = ""
+
+    def wait_for(self, text: str, after: int = 0) -> None:
+        """Read until the screen shows a text, wherever its lines break."""
+        deadline = time.monotonic() + 60  # torch takes its time on a busy machine
+        while "".join(text.split()) not in "".join(self.screen[after:].split()):
+            assert time.monotonic() < deadline, self.screen
+            if select.select([self._terminal], [], [], 0.5)[0]:
+                try:
+                    self.screen += os.read(self._terminal, 65536).decode()
+                except OSError as gone:  # Linux says EIO when the other side has closed
+                    raise AssertionError(self.screen) from gone
+
+    def answer(self, purpose: str, keys: str) -> None:
+        """Type, once the question for a purpose is there."""
+        before = len(self.screen)
+        self.wait_for(f"{QUESTIONS[purpose]} [y/N]")  # type: ignore[index]
+        time.sleep(0.05)
+        os.write(self._terminal, keys.encode())
+        assert before <= len(self.screen)
+
+    def leave(self) -> Answer | None:
+        """Read to the end, and see what was recorded."""
+        self.wait_for("the end")
+        assert self._process.wait(20) == 0
+        os.close(self._terminal)
+        file = self.home / "consent.json"
+        assert not (self.home / "journal.sqlite3").exists()
+        return parse_answer(file.read_text()) if file.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("keys", "purposes"),
+    [
+        (("\n", "\n"), set()),
+        (("y\n", "n\n"), {"improve"}),
+        (("no\n", "Yes\n"), {"publish"}),
+        (("q\n", "yep\n"), set()),
+    ],
+)
+def test_each_purpose_is_answered_by_itself_and_enter_is_no(
+    tmp_path: Path, keys: tuple[str, str], purposes: set[str]
+):
+    person = Person(tmp_path)
+    person.answer("improve", keys[0])
+    person.answer("publish", keys[1])
+    given = person.leave()
+
+    assert given is not None
+    assert given.purposes == purposes
+    assert given.ask_again_after is None
+    assert (given.notice, given.schema_version) == (notice_hash(SCHEMA), SCHEMA.version)
+    assert "SOLD" in person.screen
+
+
+@pytest.mark.parametrize("keys", [("\x03",), ("\x04",), ("y\n", "\x03"), ("y\n", "\x04")], ids=repr)
+def test_ctrl_c_and_the_end_of_input_are_not_now(tmp_path: Path, keys: tuple[str, ...]):
+    person = Person(tmp_path)
+    for purpose, key in zip(("improve", "publish"), keys, strict=False):
+        person.answer(purpose, key)
+    given = person.leave()
+
+    assert given is not None
+    assert given.purposes == frozenset()
+    assert given.ask_again_after == given.answered_at + ASK_AGAIN_AFTER
+    assert "Traceback" not in person.screen
+
+
+def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(tmp_path: Path):
+    person = Person(tmp_path)
+    person.answer("improve", "p\n")
+    person.wait_for("in base64:")
+    seen = len(person.screen)
+    person.wait_for(f"{QUESTIONS['improve']} [y/N]", after=seen)
+    person.answer("improve", "\n")
+    person.answer("publish", "\n")
+    given = person.leave()
+
+    assert given is not None
+    assert given.purposes == frozenset()
+    assert '"gen_ai.request.model": "metavox/tiny"' in person.screen
+    assert "SHA-256" in person.screen
+    assert "exact bytes a run like this would add" in person.screen
+    assert "what ran before a yes is never counted" in person.screen
+    assert "the secret prompt" not in person.screen
+
+
+def test_forty_columns_are_enough(tmp_path: Path):
+    person = Person(tmp_path, columns=40)
+    person.answer("improve", "\n")
+    person.answer("publish", "\n")
+    person.leave()
+    notice = person.screen[: person.screen.index("Enter means no")]
+
+    assert max(map(len, notice.splitlines())) < 40
+
+
+@pytest.mark.parametrize("environment", [{"CI": "1"}, {"DO_NOT_TRACK": "1"}], ids=str)
+def test_nobody_is_asked_where_the_environment_says_off(tmp_path: Path, environment: dict[str, str]):
+    person = Person(tmp_path, **environment)
+
+    assert person.leave() is None
+    assert person.screen.split() == ["the", "end"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_typed_before_the_question_is_no_answer(tmp_path: Path):
+    person = Person(tmp_path)
+    os.write(person._terminal, b"y\ny\n")  # the driver needs a moment to start
+    person.answer("improve", "\n")
+    person.answer("publish", "\n")
+    given = person.leave()
+
+    assert given is not None
+    assert given.purposes == frozenset()

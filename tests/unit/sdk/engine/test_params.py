@@ -1,0 +1,67 @@
+"""SamplingParams takes what it can honour and refuses the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from metavox import SamplingParams
+from metavox.errors import InvalidRequest
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", [-0.1, float("nan"), float("inf"), 1e300, 10**400, 10**5000, "1", None, True, np.True_]),
+        ("top_p", [0, -0.5, 1.01, float("nan"), 10**400, "x"]),
+        ("top_k", [-2, 1.5, None, True, 2**63, np.float32(2)]),
+        ("max_tokens", [0, -1, 2.0, None, 10**5000]),
+        ("min_tokens", [-1, 17, None]),
+        ("seed", ["x", 1.5, True, 10**5000, torch.tensor(1.5)]),
+        ("stop", ["", [""], 5, [5], ["a", None]]),
+        ("stop_token_ids", [5, [-1], ["a"], [True], [1.0], [torch.tensor(1.5)]]),
+        ("ignore_eos", [1, "yes", None]),
+        ("skip_special_tokens", [0]),
+        ("include_stop_str_in_output", [None]),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(InvalidRequest, match=f"SamplingParams.{name} must be"):
+            SamplingParams(**{name: value})
+
+
+def test_the_defaults_are_vllms():
+    params = SamplingParams()
+    assert (params.temperature, params.top_p, params.top_k, params.max_tokens) == (1.0, 1.0, 0, 16)
+    assert (params.min_tokens, params.seed, params.ignore_eos) == (0, None, False)
+
+
+def test_the_edges_of_the_ranges_are_allowed():
+    SamplingParams(temperature=0, top_p=1, top_k=-1, max_tokens=1, min_tokens=1, seed=-5, stop=["a", "b"])
+
+
+def test_numbers_of_numpy_and_torch_become_pythons():
+    params = SamplingParams(
+        temperature=np.float32(0.5),
+        top_p=np.float64(0.5),
+        top_k=np.int64(3),
+        max_tokens=torch.tensor(4),
+        seed=np.uint8(5),
+        stop_token_ids=[np.int32(6)],
+    )
+    assert params == SamplingParams(temperature=0.5, top_p=0.5, top_k=3, max_tokens=4, seed=5, stop_token_ids=[6])
+    assert {type(value) for value in (params.temperature, params.top_p)} == {float}
+    assert {type(value) for value in (params.top_k, params.max_tokens, params.seed)} == {int}
+
+
+def test_stop_may_be_one_string_or_several():
+    assert SamplingParams(stop="ab").stop_strings == ("ab",)
+    assert SamplingParams(stop=["a", "b"]).stop_strings == ("a", "b")
+    assert SamplingParams().stop_strings == ()
+
+
+def test_parameters_do_not_change_after_they_were_checked():
+    with pytest.raises(AttributeError):
+        SamplingParams().temperature = -1

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from metavox import telemetry
+from metavox.errors import MetaVoxError
+from metavox.telemetry.api import example
+from metavox.telemetry.home import Home
+from metavox.telemetry.readable import as_document
+from metavox_privacy.consent import ASK_AGAIN_AFTER, parse_answer
+from metavox_privacy.report import Report
+from metavox_privacy.schema import SCHEMA
+from metavox_privacy.week import Week
+from metavox_privacy.wire import decode
+from tests.spans import BOTH
+from tests.unit.sdk.telemetry.shared import agree, home_in, journal_in, record_of
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METAVOX_HOME", str(tmp_path))
+    return tmp_path
+
+
+def typing(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Make these the lines that a person types in a notebook; then the input ends."""
+    left: Iterator[str] = iter(lines)
+
+    def read() -> str:
+        for line in left:
+            return line
+        raise EOFError
+
+    monkeypatch.setattr(builtins, "input", read)
+    ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", ipython)  # type: ignore[arg-type]
+
+
+def test_status_of_a_new_user_is_off_and_makes_no_file(tmp_path: Path):
+    found = telemetry.status({}, home_in(tmp_path))
+
+    assert (found.on, found.purposes, found.since, found.weeks) == (False, (), None, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_after_a_yes(tmp_path: Path):
+    home = home_in(tmp_path)
+    agree(home)
+    found = telemetry.status({}, home)
+
+    assert (found.on, found.purposes, found.rule) == (True, ("improve", "publish"), "the recorded consent")
+    assert found.consent_file == home.consent_file
+    assert not home.journal_file.exists()
+
+
+def test_consent_shows_the_notice_and_records_each_answer(home: Path, monkeypatch, capsys):
+    typing(monkeypatch, "n", "y")
+    found = telemetry.consent()
+    given = parse_answer((home / "consent.json").read_text())
+
+    assert "SOLD" in capsys.readouterr().out
+    assert given is not None
+    assert given.purposes == {"publish"}
+    assert not found.on  # a test runs, and a test is an automated build
+    assert "automated build or test" in found.rule
+
+
+@pytest.mark.parametrize("shell", [None, SimpleNamespace(kernel=None)], ids=["no IPython", "IPython, no kernel"])
+def test_consent_takes_no_answer_from_a_pipe(home: Path, monkeypatch, capsys, shell: object):
+    typing(monkeypatch, "y", "y")
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
+    with pytest.raises(MetaVoxError, match="needs a person"):
+        telemetry.consent()
+
+    assert capsys.readouterr().out == ""
+    assert list(home.iterdir()) == []
+
+
+def test_a_no_to_both_questions_deletes_what_an_earlier_yes_kept(home: Path, monkeypatch, capsys):
+    journal_in(Home(home, home)).add([record_of()])
+    typing(monkeypatch, "n", "n")
+    telemetry.consent()
+
+    assert [path.name for path in home.iterdir()] == ["consent.json"]
+
+
+def test_consent_without_anybody_to_answer_is_not_now(home: Path, monkeypatch, capsys):
+    typing(monkeypatch, "y")
+    telemetry.consent()
+    given = parse_answer((home / "consent.json").read_text())
+
+    assert given is not None
+    assert given.purposes == frozenset()
+    assert given.ask_again_after == given.answered_at + ASK_AGAIN_AFTER
+
+
+def test_consent_takes_no_argument_that_could_say_yes_for_somebody():
+    with pytest.raises(TypeError):
+        telemetry.consent(True)  # type: ignore[call-arg]
+
+
+def test_the_example_is_a_report_of_this_week_that_a_collector_would_take():
+    body = example(BOTH)
+    assert body is not None
+    (report,) = decode(ExportTraceServiceRequest.FromString(body), SCHEMA)
+
+    assert isinstance(report, Report)
+    assert report.week == Week.of(datetime.now(timezone.utc))
+
+
+def test_the_readable_form_holds_everything_that_is_in_the_bytes():
+    body = example(BOTH)
+    assert body is not None
+    (document,) = as_document(body)
+    (span,) = document["spans"]
+
+    assert set(span["attributes"]) <= {field.attribute for field in (*SCHEMA.dimensions, *SCHEMA.metrics)}
+    for name in (*span["attributes"], *document["resource"], span["name"], span["scope"]):
+        assert name.encode() in body
+
+
+def test_the_processor_is_there_and_other_names_are_not():
+    assert telemetry.ContributionProcessor.__name__ == "ContributionProcessor"
+    with pytest.raises(AttributeError, match="no attribute 'on'"):
+        telemetry.on  # noqa: B018  # the access is the test

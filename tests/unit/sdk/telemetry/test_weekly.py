@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from metavox.telemetry.home import Home
+from metavox.telemetry.journal import Journal, StoredReport
+from metavox.telemetry.uploader import Outcome, Refused, Sent, Unreachable
+from metavox.telemetry.weekly import Send, preview, sample, upload
+from metavox_privacy.report import Report, report_id_of
+from metavox_privacy.schema import SCHEMA
+from metavox_privacy.week import Week
+from metavox_privacy.wire import decode
+from tests.spans import BOTH, WEEK, example_span
+from tests.unit.sdk.telemetry.shared import CONSENT, NEXT_WEEK, NOW, agree, home_in, journal_in, record_of
+
+THIRD_WEEK = NEXT_WEEK + timedelta(days=7)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = home_in(tmp_path)
+    journal_in(home).add([record_of()] * 3)
+    return home
+
+
+class Collector:
+    """Keeps what it is sent and answers what it is told to."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.bodies: list[bytes] = []
+
+    def __call__(self, body: bytes) -> Outcome:
+        self.bodies.append(body)
+        return self.outcome
+
+
+def decided_upload(journal: Journal, now: datetime, send: Send) -> list[tuple[StoredReport, Outcome]]:
+    """An upload during which nobody changes their mind."""
+    return upload(journal, CONSENT, SCHEMA, now, send, decide=lambda: CONSENT)
+
+
+def run(home: Home, collector: Collector, now=NEXT_WEEK) -> list[Outcome]:
+    return [outcome for _, outcome in decided_upload(journal_in(home, now=now), now, collector)]
+
+
+def test_what_is_sent_is_what_the_preview_showed_while_the_week_was_counting(home: Home):
+    (early,) = preview(journal_in(home), CONSENT, SCHEMA, NOW)
+    collector = Collector(Sent())
+    run(home, collector)
+    (late,) = preview(journal_in(home, now=NEXT_WEEK), CONSENT, SCHEMA, NEXT_WEEK)
+
+    assert collector.bodies == [early.body] == [late.body]
+    assert (early.complete, late.complete) == (False, True)
+
+
+def test_the_collector_can_read_the_report_and_it_is_named_by_the_token(home: Home):
+    collector = Collector(Sent())
+    run(home, collector)
+    (report,) = decode(ExportTraceServiceRequest.FromString(collector.bodies[0]), SCHEMA)
+    (stored,) = journal_in(home, now=NEXT_WEEK).reports()
+
+    assert isinstance(report, Report)
+    assert report.report_id == report_id_of(stored.token)
+    assert (report.week, report.purposes, report.synthetic) == (WEEK, BOTH, False)
+    assert stored.token not in collector.bodies[0]
+
+
+def test_a_week_that_still_counts_is_not_sent(home: Home):
+    collector = Collector(Sent())
+
+    assert run(home, collector, now=NOW) == []
+    assert collector.bodies == []
+
+
+@pytest.mark.parametrize("outcome", [Sent(), Refused(400), Refused(200, "no")])
+def test_a_settled_report_is_not_sent_again(home: Home, outcome: Outcome):
+    collector = Collector(outcome)
+
+    assert run(home, collector) == [outcome]
+    assert run(home, collector) == []
+    assert len(collector.bodies) == 1
+
+
+@pytest.mark.parametrize("outcome", [Refused(429), Refused(500), Refused(503), Refused(302), Unreachable("away")])
+def test_a_report_that_was_not_taken_is_sent_again_byte_for_byte(home: Home, outcome: Outcome):
+    first, second = Collector(outcome), Collector(Sent())
+    run(home, first)
+    journal_in(home).add([record_of()] * 5)  # late counts, for a week that is built
+    run(home, second)
+
+    assert first.bodies == second.bodies
+
+
+def test_a_crash_between_sending_and_noting_sends_the_same_bytes_again(home: Home):
+    bodies = []
+
+    def crash(body: bytes) -> Outcome:
+        bodies.append(body)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        decided_upload(journal_in(home, now=NEXT_WEEK), NEXT_WEEK, crash)
+    collector = Collector(Sent())
+    run(home, collector)
+
+    assert collector.bodies == bodies
+
+
+def narrow(home: Home) -> None:
+    agree(home, purposes=frozenset({"improve"}))
+
+
+def withdraw_file(home: Home) -> None:
+    home.consent_file.unlink()
+
+
+@pytest.mark.parametrize("change", [withdraw_file, narrow])
+def test_nothing_is_sent_once_the_consent_has_changed_during_an_upload(home: Home, change):
+    journal = journal_in(home, now=THIRD_WEEK)
+    journal.add([replace(record_of(), week=Week.of(NEXT_WEEK))])
+    agree(home)
+    collector = Collector(Sent())
+
+    def send(body: bytes) -> Outcome:
+        change(home)
+        return collector(body)
+
+    outcomes = upload(journal, CONSENT, SCHEMA, THIRD_WEEK, send, decide=lambda: home.consent({}, SCHEMA.version))
+
+    assert [report.week for report, _ in outcomes] == [WEEK]
+    assert len(collector.bodies) == 1
+
+
+def test_a_report_for_two_purposes_is_not_sent_after_one_of_them_is_taken_back(home: Home):
+    run(home, Collector(Unreachable("away")))  # it is built, for both
+    improve = replace(CONSENT, purposes=frozenset({"improve"}))
+    collector = Collector(Sent())
+    journal = journal_in(home, consent=improve, now=NEXT_WEEK)
+
+    assert upload(journal, improve, SCHEMA, NEXT_WEEK, collector, decide=lambda: improve) == []
+    assert collector.bodies == []
+
+
+def test_without_a_journal_there_is_nothing(tmp_path: Path):
+    home = home_in(tmp_path)
+
+    assert preview(journal_in(home), CONSENT, SCHEMA, NOW) == []
+    assert run(home, Collector(Sent())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_is_a_report_made_in_memory():
+    body = sample([example_span()], CONSENT, SCHEMA, b"token")
+    assert body is not None
+    (report,) = decode(ExportTraceServiceRequest.FromString(body), SCHEMA)
+
+    assert isinstance(report, Report)
+    assert report.cells[0].key == record_of().cell
+    assert sample([], CONSENT, SCHEMA, b"token") is None
