@@ -1,0 +1,5 @@
+"""``python -m metavox_collector``."""
+
+from metavox_collector.cli import main
+
+main()

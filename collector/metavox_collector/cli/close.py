@@ -1,0 +1,63 @@
+"""``metavox-collector close``."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from metavox_collector import settings
+from metavox_collector.cli.options import Db, Now, WeekOption, clock_of
+from metavox_collector.close import NOT_SCRUBBED, Closed, close_week
+from metavox_collector.dataset.dictionary import DELTA
+from metavox_collector.errors import CollectorError
+from metavox_collector.store import Database
+from metavox_privacy.budget import epsilon
+from metavox_privacy.release import Release
+from metavox_privacy.schema import SCHEMA
+
+
+def close(week: WeekOption, db: Db = None, now: Now = None) -> None:
+    """Release a week and destroy its staged reports; once, ever."""
+    chosen = settings.load(db=db)
+    database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
+    try:
+        clock = clock_of(now, sandbox=database.sandbox)
+        closed = close_week(database, week, chosen, now=clock())
+    finally:
+        database.dispose()
+    _print(closed, chosen.yearly_cap_nano_rho)
+    if not closed.scrubbed:
+        raise CollectorError(NOT_SCRUBBED)
+
+
+def _print(closed: Closed, cap: int) -> None:
+    console = Console()
+    for release in closed.releases:
+        console.print(_title(release, synthetic=closed.synthetic), highlight=False)
+        console.print(_summary(release))
+    year = closed.releases[0].week.year
+    console.print(f"Budget of {year} left: ρ = {closed.budget_left / 1e9:g} of {cap / 1e9:g}")
+
+
+def _title(release: Release, *, synthetic: bool) -> str:
+    price = f"ρ = {release.nano_rho / 1e9:g}, ε = {epsilon(release.nano_rho, DELTA):.3g} at δ = {DELTA:g}"
+    label = " (SYNTHETIC)" if synthetic else ""
+    return f"{release.week} released for '{release.purpose}'{label}: {price}"
+
+
+def _summary(release: Release) -> Table:
+    table = Table()
+    for head in ("table", "published", "of possible", "threshold", "σ count", "σ bucket"):
+        table.add_column(head, justify="left" if head == "table" else "right", no_wrap=True)
+    for part in release.tables:
+        buckets = f"{part.histogram_scale:.1f}" if part.histogram_scale else ""
+        row = (
+            part.name,
+            str(len(part.cells)),
+            str(part.keys),
+            f"{part.threshold:g}",
+            f"{part.count_scale:.1f}",
+            buckets,
+        )
+        table.add_row(*row)
+    return table

@@ -1,0 +1,31 @@
+"""The entry point: every expected error in one line on stderr."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+_EXTRA = ("fastapi", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
+
+
+def main() -> None:
+    """Run a verb; exit status 1 with one line when it cannot be done, 2 when the command was not understood."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(f'{", ".join(missing)} not installed. Run: pip install "metavox[collector]"')
+    # After the check, for these import what may be missing.
+    from metavox_collector.cli.verbs import app
+    from metavox_collector.errors import CollectorError
+    from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken
+
+    try:
+        app()
+    except (CollectorError, AlreadyReleased, BudgetExhausted, LedgerBroken) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    print(f"metavox-collector: {message}", file=sys.stderr)  # noqa: T201  # this is where a person reads it
+    sys.exit(1)

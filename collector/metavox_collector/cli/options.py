@@ -1,0 +1,61 @@
+"""Options that several verbs share, and how their words are read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import typer
+
+from metavox_collector.clock import Clock, fixed, utc_now
+from metavox_collector.errors import NotAllowed
+from metavox_privacy.week import Week
+
+
+def parse_week(text: str) -> Week:
+    """Read ``2026-W47``."""
+    try:
+        return Week.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a week that can be: {error}") from None
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO 8601 moment with a time zone."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a moment; write it like 2026-12-07T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} names no time zone; write it like 2026-12-07T00:00:00Z")
+    return moment
+
+
+Db: TypeAlias = Annotated[
+    str | None, typer.Option("--db", help="SQLAlchemy URL of the database, like sqlite:///collector.db.")
+]
+WeekOption: TypeAlias = Annotated[
+    Week, typer.Option("--week", parser=parse_week, metavar="WEEK", help="ISO week, like 2026-W47.")
+]
+Now: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option(
+        "--now",
+        parser=parse_moment,
+        metavar="MOMENT",
+        help="A pretended moment, like 2026-12-07T00:00Z; sandbox only.",
+    ),
+]
+
+
+def clock_of(now: datetime | None, *, sandbox: bool) -> Clock:
+    """The real clock, or in a sandbox the pretended one.
+
+    Raises:
+        NotAllowed: if time is pretended outside a sandbox.
+    """
+    if now is None:
+        return utc_now
+    if not sandbox:
+        raise NotAllowed("--now pretends another time, which only a sandbox permits")
+    return fixed(now)

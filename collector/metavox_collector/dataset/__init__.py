@@ -1,0 +1,1 @@
+"""Release -> dataset: one declaration of the columns, and one emitter for each format."""

@@ -1,0 +1,79 @@
+"""The columns of every table of a dataset, declared once: Parquet and the data dictionary both derive from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metavox_privacy.fields import Choice, Dimension, Table
+from metavox_privacy.schema import Schema
+
+QUANTILES = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: In Parquet and SQL.
+        type: ``string``, ``int64``, ``double``, ``bool`` or ``list<int64>``.
+        unit: UCUM unit; None when it has none, ``"unit"`` when the row's column of that name says it.
+        description: What it holds.
+        nullable: Whether a row may leave it empty.
+        vocabulary: Every value that can occur, for a dimension.
+    """
+
+    name: str
+    type: str
+    unit: str | None
+    description: str
+    nullable: bool = False
+    vocabulary: tuple[str, ...] = ()
+
+
+def columns_of(table: Table, schema: Schema) -> tuple[Column, ...]:
+    """A table's columns, in order. A table with metrics is in long form: one row a cell and metric."""
+    week = Column("week", "string", None, "the ISO 8601 week, UTC, in which the requests ended")
+    keys = (_key(schema.dimension[name]) for name in table.dimensions)
+    contributors = Column(
+        "contributors",
+        "int64",
+        "1",
+        "noisy number of installations that reported this cell; one counts once a week",
+    )
+    synthetic = Column("synthetic", "bool", None, "true when the reports were simulated: not a measurement")
+    measured = _measured(table, schema) if table.metrics else ()
+    return (week, *keys, contributors, *measured, synthetic)
+
+
+def _key(dimension: Dimension) -> Column:
+    kind = "a public name" if isinstance(dimension.kind, Choice) else "a range"
+    words = f"{kind}, from {dimension.attribute}: {dimension.reason}"
+    return Column(dimension.name, "string", None, words, vocabulary=dimension.vocabulary)
+
+
+def _measured(table: Table, schema: Schema) -> tuple[Column, ...]:
+    quantiles = (
+        Column(name, "double", "unit", f"the {q:.0%} quantile over installations, each weighing the same", True)
+        for name, q in QUANTILES.items()
+    )
+    return (
+        Column("metric", "string", None, "which quantity the row describes", vocabulary=table.metrics),
+        Column("unit", "string", None, "UCUM unit of the row's quantiles and mean"),
+        *quantiles,
+        Column("mean", "double", "unit", "the mean of the buckets' geometric middles", True),
+        Column("share", "double", "1", "for a rate: the part of the requests, 0 to 1", True),
+        Column(
+            "signal_to_noise",
+            "double",
+            "1",
+            "units of the histogram over the noise on their sum; below 5 no quantile or mean is given, "
+            "below 20 no share",
+        ),
+        Column(
+            "histogram",
+            "list<int64>",
+            "1",
+            f"noisy units by bucket, {schema.units} for each contributor before the noise; may be negative",
+        ),
+    )

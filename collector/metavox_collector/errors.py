@@ -1,0 +1,39 @@
+"""What can go wrong at the edge, each with a message that says what to do."""
+
+from __future__ import annotations
+
+
+class CollectorError(Exception):
+    """Anything that is told to the operator in one line; nothing half done is left behind."""
+
+
+class StoreUnavailable(CollectorError):
+    """The database is busy or away; the same request may work in a moment.
+
+    Attributes:
+        kind: What went wrong in a word or two that hold nothing of the data, for the log.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class WrongDatabase(CollectorError):
+    """The database is not there, not a collector's, or of another kind."""
+
+
+class TooEarly(CollectorError):
+    """The week cannot be closed yet."""
+
+
+class NotReleased(CollectorError):
+    """There is no such release."""
+
+
+class TargetExists(CollectorError):
+    """An export would overwrite something."""
+
+
+class NotAllowed(CollectorError):
+    """An option that this collector, or this kind of database, does not permit."""

@@ -1,0 +1,1 @@
+"""Staged reports -> sums: one module for each place in which the sums can be made."""

@@ -1,0 +1,211 @@
+"""Opening the database, and transactions on it.
+
+A database is born for production or as a sandbox and stays what it is: only a sandbox takes synthetic
+reports and a pretended clock, and all that is released from it says so. What a year's releases may cost is
+written down at birth too, and is never raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, create_engine, inspect, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
+from metavox_collector.store import sqlite
+from metavox_collector.store.tables import Tables, tables_of
+from metavox_collector.store.transaction import Transaction
+from metavox_privacy.schema import Schema
+
+
+class Database:
+    """A collector's database, open.
+
+    Attributes:
+        sandbox: Whether it was born as a sandbox.
+        yearly_cap: Most that an ISO year's releases may cost, in nano-ρ, as it was born with.
+        schema: The declaration its tables derive from.
+    """
+
+    def __init__(self, engine: Engine, tables: Tables, schema: Schema, facts: Row[Any]) -> None:
+        self.sandbox = bool(facts.sandbox)
+        self.yearly_cap = int(facts.yearly_cap)
+        self.schema = schema
+        self._engine = engine
+        self._tables = tables
+
+    @classmethod
+    def create(
+        cls, url: str, schema: Schema, *, sandbox: bool, yearly_cap: int, busy_timeout: float = 5
+    ) -> Database:
+        """Open a database, making it when it is not there yet.
+
+        Raises:
+            WrongDatabase: if it is of the other kind, of another schema with reports staged, or no database.
+            NotAllowed: if it was born with a lower yearly cap.
+            StoreUnavailable: if it is busy or cannot be reached.
+        """
+        engine, tables = _engine(url, busy_timeout), tables_of(schema)
+        if engine.dialect.name == "sqlite":
+            sqlite.make_private(engine.url)
+        with _disposed_on_error(engine):
+            with _told(engine.url), _connect(engine, writes=True) as connection:
+                tables.metadata.create_all(connection)
+                facts = _born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
+            database = cls(engine, tables, schema, facts)
+            if database.sandbox != sandbox:
+                raise WrongDatabase(_KIND[database.sandbox])
+            database.require_cap(yearly_cap)
+        return database
+
+    @classmethod
+    def existing(cls, url: str, schema: Schema, *, busy_timeout: float = 5) -> Database:
+        """Open a database that must be there already, of either kind.
+
+        Raises:
+            WrongDatabase: if there is none, or it is of another schema with reports staged.
+            StoreUnavailable: if it is busy or cannot be reached.
+        """
+        engine, tables = _engine(url, busy_timeout), tables_of(schema)
+        shown = engine.url.render_as_string(hide_password=True)
+        absent = WrongDatabase(f"there is no collector's database at {shown}; 'metavox-collector serve' makes one")
+        if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+            raise absent
+        with _disposed_on_error(engine):
+            with _told(engine.url), _connect(engine, writes=False) as connection:
+                there = inspect(connection).has_table(tables.collector.name)
+                row = connection.execute(select(tables.collector)).one_or_none() if there else None
+            if row is None:
+                raise absent
+            if row.schema_fingerprint != schema.fingerprint:
+                with _told(engine.url), _connect(engine, writes=True) as connection:
+                    _adopt(connection, tables, schema, row.schema_version)
+        return cls(engine, tables, schema, row)
+
+    def require_cap(self, yearly_cap: int) -> None:
+        """Refuse a yearly cap above the one that the database was born with; raises NotAllowed."""
+        if yearly_cap > self.yearly_cap:
+            raise NotAllowed(
+                f"this database was made with a yearly cap of {self.yearly_cap} nano-rho, which can be lowered "
+                f"and never raised; set METAVOX_COLLECTOR_YEARLY_CAP_NANO_RHO to that or less, not {yearly_cap}"
+            )
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that sees one state of the database and changes nothing."""
+        with _told(self._engine.url), _connect(self._engine, writes=False) as connection:
+            yield Transaction(connection, self._tables, self.schema)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that excludes every other writer; any exception undoes all of it."""
+        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+            # SQLite's BEGIN IMMEDIATE excludes other writers; elsewhere this row's lock does.
+            connection.execute(select(self._tables.collector.c.id).with_for_update())
+            yield Transaction(connection, self._tables, self.schema)
+
+    def scrub(self) -> bool:
+        """Empty SQLite's write-ahead log, so that what was deleted is not left in it; whether that could be done.
+
+        A reader keeps it from being emptied, and so does a writer. On PostgreSQL there is nothing done here: rows
+        that were deleted lie in its files until VACUUM, and in its own log until that is recycled.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with _told(self._engine.url):
+            return sqlite.empty_log(self._engine)
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+_KIND = {
+    True: "this database is a sandbox; add --sandbox, or give another database",
+    False: "this database is for production; leave out --sandbox, or give another database",
+}
+
+
+def _engine(url: str, busy_timeout: float) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            sqlite.require_file(parsed)
+        # Parameters may be a person's report: they are kept out of every message and log.
+        engine = create_engine(parsed, hide_parameters=True)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise WrongDatabase(
+            f"the database's URL is not understood; write it like sqlite:///collector.db ({type(error).__name__})"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sqlite.prepare(engine, busy_timeout)
+    return engine
+
+
+@contextmanager
+def _disposed_on_error(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+@contextmanager
+def _connect(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    with engine.connect().execution_options(**{sqlite.WRITES: writes}) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _told(url: URL) -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        shown = url.render_as_string(hide_password=True)
+        raise StoreUnavailable(f"the database {shown} cannot be used now: {cause}", _kind(cause)) from None
+    except SQLAlchemyError as error:
+        raise CollectorError(f"the database refused: {error}") from error
+
+
+def _kind(cause: BaseException | None) -> str:
+    """What went wrong, without a word of the data: the error's type, and the driver's code when it has one."""
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    return f"{type(cause).__name__} {code}" if code else type(cause).__name__
+
+
+def _born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: bool, yearly_cap: int) -> Row[Any]:
+    """What the database was born as; written down at birth."""
+    row = connection.execute(select(tables.collector)).one_or_none()
+    if row is None:
+        facts = {"id": 1, "sandbox": sandbox, "yearly_cap": yearly_cap, **_facts(schema)}
+        connection.execute(tables.collector.insert().values(**facts))
+        return connection.execute(select(tables.collector)).one()
+    if row.schema_fingerprint != schema.fingerprint:
+        _adopt(connection, tables, schema, row.schema_version)
+    return row
+
+
+def _adopt(connection: Connection, tables: Tables, schema: Schema, version: int) -> None:
+    """Make the staging tables anew for a changed schema; only when nothing is in them."""
+    if connection.execute(select(tables.staged_report.c.report_id).limit(1)).first() is not None:
+        raise WrongDatabase(
+            f"reports are staged under schema version {version}, which differs from this software's; close their "
+            "weeks with the version of the software that received them"
+        )
+    staging = [tables.staged_cell, tables.staged_report]
+    tables.metadata.drop_all(connection, tables=staging)
+    tables.metadata.create_all(connection, tables=staging)
+    connection.execute(tables.collector.update().values(**_facts(schema)))
+
+
+def _facts(schema: Schema) -> dict[str, Any]:
+    return {"schema_version": schema.version, "schema_fingerprint": schema.fingerprint}

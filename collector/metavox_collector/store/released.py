@@ -1,0 +1,116 @@
+"""Releases <-> rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, func, select
+
+from metavox_collector.store.tables import Tables
+from metavox_privacy.fields import Purpose
+from metavox_privacy.release import Release, ReleasedCell, ReleasedTable
+from metavox_privacy.week import Week
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRelease:
+    """A release, and whether it was made in a sandbox; it must never be shown without saying so."""
+
+    release: Release
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSummary:
+    """The facts of a release, and how many cells each of its tables published."""
+
+    week: Week
+    purpose: Purpose
+    schema_version: int
+    nano_rho: int
+    synthetic: bool
+    cells: Mapping[str, int]
+
+
+def add(connection: Connection, tables: Tables, labelled: LabelledRelease) -> None:
+    """Write one release."""
+    release = labelled.release
+    name = {"week": str(release.week), "purpose": release.purpose}
+    facts = {"schema_version": release.schema_version, "nano_rho": release.nano_rho}
+    connection.execute(tables.release.insert(), {**name, **facts, "synthetic": labelled.synthetic})
+    for position, table in enumerate(release.tables):
+        named = {**name, "table_name": table.name}
+        connection.execute(tables.released_table.insert(), {**named, **_facts(table), "position": position})
+        if table.cells:
+            rows = [{**named, "position": i, **_cell_row(cell)} for i, cell in enumerate(table.cells)]
+            connection.execute(tables.released_cell.insert(), rows)
+
+
+def get(connection: Connection, tables: Tables, week: Week, purpose: Purpose) -> LabelledRelease | None:
+    """Read one release back, None when there is none."""
+    row = _of(connection, tables.release, week, purpose)
+    if not row:
+        return None
+    cells: dict[str, list[ReleasedCell]] = {}
+    for cell in _of(connection, tables.released_cell, week, purpose, "table_name", "position"):
+        cells.setdefault(cell["table_name"], []).append(_cell(cell))
+    released = tuple(
+        _table(table, tuple(cells.get(table["table_name"], ())))
+        for table in _of(connection, tables.released_table, week, purpose, "position")
+    )
+    release = Release(week, purpose, row[0]["schema_version"], row[0]["nano_rho"], released)
+    return LabelledRelease(release, row[0]["synthetic"])
+
+
+def summaries(connection: Connection, tables: Tables, purpose: Purpose) -> Sequence[ReleaseSummary]:
+    """The releases for a purpose, oldest first, their cells counted and not read."""
+    part, cell = tables.released_table, tables.released_cell
+    query = (
+        select(part.c.week, part.c.table_name, func.count(cell.c.position))
+        .outerjoin_from(part, cell)
+        .where(part.c.purpose == purpose)
+        .group_by(part.c.week, part.c.table_name, part.c.position)
+        .order_by(part.c.week, part.c.position)
+    )
+    cells: dict[str, dict[str, int]] = {}
+    for week, name, number in connection.execute(query):
+        cells.setdefault(week, {})[name] = number
+    release = tables.release
+    rows = connection.execute(
+        select(release).where(release.c.purpose == purpose).order_by(release.c.week)
+    ).mappings()
+    return [ReleaseSummary(**{**row, "week": Week.parse(row["week"])}, cells=cells[row["week"]]) for row in rows]
+
+
+def _of(connection: Connection, table: Table, week: Week, purpose: Purpose, *order: str) -> Sequence[RowMapping]:
+    query = select(table).where(table.c.week == str(week), table.c.purpose == purpose)
+    return connection.execute(query.order_by(*(table.c[name] for name in order))).mappings().all()
+
+
+def _facts(table: ReleasedTable) -> dict[str, Any]:
+    names = ("keys", "count_scale", "histogram_scale", "threshold")
+    return {name: getattr(table, name) for name in names}
+
+
+def _cell_row(cell: ReleasedCell) -> dict[str, Any]:
+    return {"key": cell.key, "contributors": cell.contributors, "histograms": cell.histograms}
+
+
+def _table(row: RowMapping, cells: tuple[ReleasedCell, ...]) -> ReleasedTable:
+    return ReleasedTable(
+        name=row["table_name"],
+        keys=row["keys"],
+        count_scale=row["count_scale"],
+        histogram_scale=row["histogram_scale"],
+        threshold=row["threshold"],
+        cells=cells,
+    )
+
+
+def _cell(row: RowMapping) -> ReleasedCell:
+    histograms: Mapping[str, list[int]] = row["histograms"]
+    return ReleasedCell(
+        tuple(row["key"]), row["contributors"], {name: tuple(units) for name, units in histograms.items()}
+    )

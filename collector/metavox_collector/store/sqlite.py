@@ -1,0 +1,70 @@
+"""What SQLite alone needs: a file for its owner, a log that is emptied, transactions that begin as said."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+
+from metavox_collector.errors import WrongDatabase
+
+WRITES = "metavox_writes"
+"""The execution option of a transaction that will write."""
+
+_TRIES = 3
+
+
+def require_file(url: URL) -> None:
+    """Refuse a database that is no file; raises WrongDatabase."""
+    if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
+        raise WrongDatabase("an SQLite database must be a file, like sqlite:///collector.db")
+
+
+def make_private(url: URL) -> None:
+    """Make the file for its owner alone, unless it is there; SQLite gives its log the same permissions."""
+    with suppress(OSError):  # it is there, or SQLite itself will say what is wrong
+        os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def prepare(engine: Engine, busy_timeout: float) -> None:
+    """Set up every connection of an engine, and how its transactions begin."""
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own late one
+        for pragma in (
+            f"busy_timeout={int(busy_timeout * 1000)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # destroyed reports are overwritten, not only unlinked
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # A transaction that begins by reading cannot become a writer once somebody else has written.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def empty_log(engine: Engine) -> bool:
+    """Write the whole write-ahead log into the database and truncate it; False while a reader prevents that.
+
+    Each of a few tries waits for readers as long as the busy timeout says.
+    """
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        try:
+            return any(_truncated(cursor) for _ in range(_TRIES))
+        finally:
+            cursor.close()
+
+
+def _truncated(cursor: Any) -> bool:
+    # A busy checkpoint is no error: the first column of its row says so (https://sqlite.org/pragma.html).
+    busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy

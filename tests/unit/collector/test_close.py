@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from metavox_collector.app import create_app
+from metavox_collector.close import close_week, require_intact
+from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, WrongDatabase
+from metavox_collector.settings import Settings
+from metavox_collector.stage import Stager
+from metavox_collector.store import Database, Transaction
+from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken, verify
+from metavox_privacy.week import Week
+from tests.spans import WEEK, example_report
+from tests.unit.collector.releases import AFTER, CAP, NEXT, PLENTY, everything, generous, released, stage_fleet
+
+
+def test_a_closed_week_is_released_for_both_purposes_and_paid_for(database, url):
+    closed = released(database, url)
+    assert [release.purpose for release in closed.releases] == ["improve", "publish"]
+    with database.read() as transaction:
+        entries = transaction.ledger()
+    verify(entries)
+    assert [(entry.week, entry.purpose, entry.nano_rho) for entry in entries] == [
+        (WEEK, "improve", PLENTY),
+        (WEEK, "publish", PLENTY),
+    ]
+    assert closed.budget_left == 2 * PLENTY
+
+
+def test_a_release_comes_back_from_the_database_as_it_was_made(database, url):
+    closed = released(database, url)
+    with database.read() as transaction:
+        for release in closed.releases:
+            labelled = transaction.release(release.week, release.purpose)
+            assert labelled is not None
+            assert labelled.release == release
+            assert labelled.synthetic is False
+
+
+def test_the_figures_are_those_of_the_fleet(database, url):
+    table = released(database, url).releases[1].tables[0]
+    assert table.name == "performance"
+    (cell,) = table.cells
+    assert cell.key == ("CPU x86-64 AVX-512", "metavox/tiny", "bfloat16", "5-16")
+    assert cell.contributors == 60
+    failed = cell.histograms["error_rate"][1] / sum(cell.histograms["error_rate"])
+    assert failed == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_no_staged_row_is_left_and_no_byte_of_one(database, url, tmp_path: Path):
+    stage_fleet(database)
+    ids = [row.report_id.encode() for row in everything(database)["staged_report"]]
+    database.scrub()
+    assert ids[0] in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    close_week(database, WEEK, generous(url), now=AFTER)
+    after = everything(database)
+    assert after["staged_report"] == after["staged_cell"] == []
+    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not [name for name in ids if name in left]
+
+
+def test_another_weeks_reports_stay(database, url):
+    stage_fleet(database)
+    later = replace(example_report(token=b"later", schema=database.schema), week=Week(2026, 48))
+    with database.write() as transaction:
+        transaction.add_reports([later])
+    close_week(database, WEEK, generous(url), now=AFTER)
+    with database.read() as transaction:
+        assert list(transaction.staged_reports(later.week, "publish")) == [later]
+
+
+def test_a_report_without_the_purpose_is_not_in_its_release(database, url):
+    stage_fleet(database, 60)
+    improve_only = [
+        replace(example_report(token=bytes([i]), schema=database.schema), purposes=frozenset({"improve"}))
+        for i in range(40)
+    ]
+    with database.write() as transaction:
+        transaction.add_reports(improve_only)
+    closed = close_week(database, WEEK, generous(url), now=AFTER)
+    assert [release.tables[0].cells[0].contributors for release in closed.releases] == [100, 60]
+
+
+class BrokenDatabase(Database):
+    """A database that fails once the last release's rows are written, before anything is destroyed."""
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with super().write() as transaction:
+            yield _BreakingTransaction(transaction.connection, transaction.tables, transaction.schema)
+
+
+class _BreakingTransaction(Transaction):
+    def destroy_staged(self, week: Week) -> None:
+        assert self.release(week, "publish") is not None
+        assert len(self.ledger()) == 2
+        super().destroy_staged(week)
+        raise RuntimeError("the power went")
+
+
+@pytest.fixture
+def broken(url, schema) -> Iterator[Database]:
+    opened = BrokenDatabase.existing(url, schema)
+    yield opened
+    opened.dispose()
+
+
+def test_a_close_that_fails_at_its_end_has_done_nothing(database, broken, url):
+    stage_fleet(database)
+    before = everything(database)
+    with pytest.raises(RuntimeError, match="the power went"):
+        close_week(broken, WEEK, generous(url), now=AFTER)
+    assert everything(database) == before
+    assert len(before["staged_report"]) == 60
+
+
+def test_a_week_is_closed_once(database, url):
+    released(database, url)
+    before = everything(database)
+    with pytest.raises(AlreadyReleased, match="once, ever"):
+        close_week(database, WEEK, generous(url), now=AFTER)
+    assert everything(database) == before
+
+
+def test_a_report_that_comes_after_the_close_is_not_taken(database, url):
+    released(database, url)
+    late = example_report(token=b"late", schema=database.schema)
+    rejected = Stager(database, timedelta(weeks=4)).stage([late], AFTER)
+    assert [item.reason for item in rejected] == ["the week is closed"]
+    assert everything(database)["staged_report"] == []
+
+
+def test_a_week_is_not_closed_before_its_grace_is_over(database, url):
+    stage_fleet(database)
+    with pytest.raises(TooEarly, match="can be closed from 2026-12-03 00:00 UTC on"):
+        close_week(database, WEEK, generous(url), now=AFTER - timedelta(seconds=1))
+    assert len(everything(database)["staged_report"]) == 60
+    assert close_week(database, WEEK, generous(url), now=AFTER).releases
+
+
+def test_a_spent_budget_closes_nothing(database, url):
+    close_week(database, Week(2026, 46), generous(url), now=AFTER)
+    stage_fleet(database)
+    before = everything(database)
+    poor = generous(url, yearly_cap_nano_rho=4 * PLENTY - 1)
+    with pytest.raises(BudgetExhausted, match="the next year has a new budget"):
+        close_week(database, WEEK, poor, now=AFTER)
+    assert everything(database) == before
+
+
+def test_the_yearly_cap_a_database_was_born_with_is_never_raised(database, url, schema):
+    stage_fleet(database)
+    before = everything(database)
+    rich = generous(url, yearly_cap_nano_rho=CAP + 1)
+    with pytest.raises(NotAllowed, match=f"made with a yearly cap of {CAP} nano-rho"):
+        close_week(database, WEEK, rich, now=AFTER)
+    with pytest.raises(NotAllowed, match="can be lowered and never raised"):
+        create_app(rich, schema=schema)
+    assert everything(database) == before
+
+
+def test_a_lower_yearly_cap_than_the_databases_is_the_one_that_counts(database, url):
+    lower = generous(url, yearly_cap_nano_rho=3 * PLENTY)
+    assert close_week(database, WEEK, lower, now=AFTER).budget_left == PLENTY
+    with database.read() as transaction:
+        assert {entry.yearly_cap for entry in transaction.ledger()} == {3 * PLENTY}
+
+
+def test_the_hash_in_the_ledger_is_that_of_the_rows_that_are_kept(database, url):
+    closed = close_week(database, WEEK, Settings(db=url), now=AFTER)
+    stage_fleet(database, week=NEXT)
+    generously = close_week(database, NEXT, generous(url), now=AFTER + timedelta(weeks=1))
+    assert everything(database)["released_cell"]
+    with database.read() as transaction:
+        for entry, made in zip(transaction.ledger(), (*closed.releases, *generously.releases), strict=True):
+            kept = transaction.release(entry.week, entry.purpose)
+            assert kept is not None
+            assert kept.release.sha256 == made.sha256 == entry.release
+        require_intact(transaction)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE released_cell SET contributors = contributors + 1",
+        "UPDATE released_table SET threshold = 1",
+        "UPDATE release SET synthetic = 1",
+        "DELETE FROM released_cell WHERE purpose = 'improve'",
+    ],
+)
+def test_no_week_is_closed_when_what_is_kept_of_an_older_one_was_altered(database, url, change):
+    released(database, url)
+    with database.write() as transaction:
+        transaction.connection.exec_driver_sql(change)
+    stage_fleet(database, week=NEXT)
+    before = everything(database)
+    with pytest.raises(LedgerBroken, match="what is kept of 2026-W47 for 'improve' is not what was released"):
+        close_week(database, NEXT, generous(url), now=AFTER + timedelta(weeks=1))
+    assert everything(database) == before
+
+
+def test_production_closes_nothing_while_a_simulated_report_is_staged(database, url):
+    stage_fleet(database)
+    stage_fleet(database, 1, synthetic=True, week=NEXT)  # as only a tampered database holds it
+    before = everything(database)
+    with pytest.raises(WrongDatabase, match="simulated reports are staged in a database for production"):
+        close_week(database, WEEK, generous(url), now=AFTER)
+    assert everything(database) == before
+
+
+def test_closing_a_week_destroys_older_ones_that_nobody_closed_in_time(database, url):
+    stage_fleet(database)
+    stage_fleet(database, week=NEXT)
+    in_time = NEXT.end + timedelta(weeks=4) - timedelta(seconds=1)
+    assert close_week(database, NEXT, generous(url), now=in_time).releases[0].tables[0].cells
+    assert everything(database)["staged_report"] == []
+
+
+def test_closing_a_week_late_does_not_destroy_it_first(database, url):
+    stage_fleet(database)
+    late = WEEK.end + timedelta(weeks=9)
+    assert close_week(database, WEEK, generous(url), now=late).releases[0].tables[0].cells
+
+
+def test_a_week_that_nobody_reported_is_closed_and_paid_for(database, url):
+    closed = close_week(database, WEEK, Settings(db=url), now=AFTER)
+    assert closed.budget_left == 700_000_000 - 13_000_000
+    assert len(everything(database)["ledger"]) == 2
+
+
+def test_a_year_of_weeks_fits_the_default_budget(url):
+    settings = Settings(db=url)
+    assert 53 * (settings.publish_nano_rho + settings.improve_nano_rho) <= settings.yearly_cap_nano_rho
+
+
+def test_a_report_cannot_slip_in_while_the_week_is_closed(database, url, schema):
+    impatient = Database.existing(url, schema, busy_timeout=0.05)
+    stager = Stager(impatient, timedelta(weeks=4))
+    slipped = example_report(token=b"slips", schema=schema)
+    with database.write(), pytest.raises(StoreUnavailable):
+        stager.stage([slipped], AFTER)
+    impatient.dispose()
+
+
+def test_what_a_sandbox_releases_is_labelled(url, schema):
+    sandbox = Database.create(url, schema, sandbox=True, yearly_cap=CAP)
+    assert released(sandbox, url, synthetic=True).synthetic is True
+    with sandbox.read() as transaction:
+        assert [summary.synthetic for summary in transaction.release_summaries("publish")] == [True]
+    sandbox.dispose()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from metavox_collector.app import create_app
+from metavox_collector.close import close_week
+from metavox_collector.store import Database
+from metavox_privacy.budget import AlreadyReleased
+from tests.spans import WEEK
+from tests.unit.collector.releases import AFTER, everything, generous, stage_fleet
+
+
+def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, database):
+    stage_fleet(database)
+    impatient = Database.existing(url, schema, busy_timeout=0.01)
+    with database.read() as reader:
+        assert reader.staged_count(WEEK) == 60
+        closed = close_week(impatient, WEEK, generous(url), now=AFTER)
+        assert closed.scrubbed is False
+        with pytest.raises(AlreadyReleased, match="the write-ahead log could not be emptied yet"):
+            close_week(impatient, WEEK, generous(url), now=AFTER)
+    with pytest.raises(AlreadyReleased, match=r"once, ever$"):
+        close_week(impatient, WEEK, generous(url), now=AFTER)
+    impatient.dispose()
+
+
+class InterruptedDatabase(Database):
+    """A process that dies between the commit and the scrub."""
+
+    def scrub(self) -> bool:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(database, url, schema, tmp_path) -> Iterator[list[bytes]]:
+    """The names of reports that an interrupted close has destroyed and left in the log."""
+    stage_fleet(database)
+    names = [row.report_id.encode() for row in everything(database)["staged_report"]]
+    dying = InterruptedDatabase.existing(url, schema)
+    with pytest.raises(KeyboardInterrupt):
+        close_week(dying, WEEK, generous(url), now=AFTER)
+    dying.dispose()
+    assert names[0] in left_in(tmp_path)
+    return names
+
+
+def left_in(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.iterdir())
+
+
+def test_closing_again_empties_the_log_of_a_close_that_was_interrupted(database, url, interrupted, tmp_path):
+    with pytest.raises(AlreadyReleased):
+        close_week(database, WEEK, generous(url), now=AFTER)
+    assert not [name for name in interrupted if name in left_in(tmp_path)]
+
+
+def test_the_service_empties_the_log_of_a_close_that_was_interrupted(url, schema, interrupted, tmp_path):
+    with TestClient(create_app(generous(url), schema=schema)):
+        deadline = time.monotonic() + 20
+        while interrupted[0] in left_in(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not [name for name in interrupted if name in left_in(tmp_path)]
