@@ -1,0 +1,96 @@
+"""The demo as a new user runs it: it ends by itself, touches nothing of theirs, leaves nothing when interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+COMMAND = [sys.executable, "-c", "from metavox.cli import main; main()", "demo", "--prompts", "8"]
+
+
+@pytest.fixture
+def user(tmp_path):
+    """A user with an empty home, DO_NOT_TRACK and CI, none of which is the business of the demo's own home."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "tmp").mkdir()
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "XDG_CONFIG_HOME": str(tmp_path / "home" / ".config"),
+        "XDG_STATE_HOME": str(tmp_path / "home" / ".state"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DO_NOT_TRACK": "1",
+        "CI": "true",
+    }
+    return tmp_path, environment
+
+
+def left(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_the_demo_walks_the_whole_path_and_leaves_only_the_dataset(user):
+    folder, environment = user
+    result = subprocess.run(
+        [*COMMAND, "--installations", "2500", "--out", str(folder / "kept")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    said = result.stdout
+    assert "published and SOLD" in " ".join(said.split())
+    assert re.search(r"8 prompts, \d+ tokens in [\d.]+ s: \d+ tokens/s", said)
+    assert '"gen_ai.request.model": "metavox/tiny"' in said
+    assert "Sent, and stored by the collector before it answered." in said
+    assert "sent 2500 synthetic reports" in said
+    assert "tokens/s of one request" in said
+    assert left(folder / "home") == []
+    assert left(folder / "tmp") == []
+    (performance,) = (folder / "kept").glob("*-synthetic/performance.parquet")
+    assert str(performance) in said
+    rows = pq.read_table(performance).to_pylist()
+    assert {row["synthetic"] for row in rows} == {True}
+    assert "metavox/tiny" in {row["model"] for row in rows}
+
+
+def test_an_interrupted_demo_leaves_nothing(user):
+    folder, environment = user
+    process = subprocess.Popen(
+        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    # Once the collector has told its address the demo is in the middle of its work.
+    url = next(line for line in process.stdout if line.startswith("http://")).split(",")[0]
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "metavox: interrupted; everything the demo made is removed"
+    assert left(folder / "tmp") == []
+    assert left(folder / "home") == []
+    port = int(url.rpartition(":")[2])
+    listening = Path("/proc/net/tcp").read_text() if Path("/proc/net/tcp").exists() else ""
+    assert f"0100007F:{port:04X} 00000000:0000 0A" not in listening
+
+
+def test_a_terminated_demo_leaves_nothing_either(user):
+    folder, environment = user
+    process = subprocess.Popen(
+        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    next(line for line in process.stdout if line.startswith("http://"))
+    process.terminate()
+    process.communicate(timeout=60)  # ends only when its children have closed its output
+    assert process.returncode == 130
+    assert left(folder / "tmp") == []

@@ -1,0 +1,210 @@
+"""One real request's whole way to a row of the released dataset, and what does not travel with it."""
+
+from __future__ import annotations
+
+import getpass
+import gzip
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from importlib.resources import files
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from metavox import LLM, SamplingParams
+from metavox.telemetry import uploader, weekly
+from metavox.telemetry.ask import answer
+from metavox.telemetry.contribution import Contribution, records
+from metavox.telemetry.home import Home
+from metavox.telemetry.journal import Journal
+from metavox.telemetry.recorder import Recorder
+from metavox_privacy.fields import OTHER, PURPOSES
+from metavox_privacy.report import count, make_report
+from metavox_privacy.schema import SCHEMA
+from metavox_privacy.week import Week
+from metavox_privacy.wire import encode
+
+PROMPT = "The passport number of Ada Quillfeather is 4711-QX and"
+PROJECT = "quillfeather-secret-project"
+CROWD = 150
+NANO_RHO = 600_000_000
+
+
+@pytest.fixture
+def collector(tmp_path):
+    """A real collector process in a sandbox, and a function that runs its other commands."""
+    database = tmp_path / "collector" / "collector.db"
+    database.parent.mkdir()
+    environment = {
+        **os.environ,
+        "METAVOX_COLLECTOR_DB": f"sqlite:///{database}",
+        "METAVOX_COLLECTOR_PUBLISH_NANO_RHO": str(NANO_RHO),
+        "METAVOX_COLLECTOR_IMPROVE_NANO_RHO": "1000000",
+    }
+    now = (Week.of(datetime.now(timezone.utc)).end + timedelta(days=11)).isoformat()
+    command = [sys.executable, "-m", "metavox_collector"]
+    log = tmp_path / "collector" / "log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, "serve", "--sandbox", "--port", "0", "--now", now],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    url = process.stdout.readline().split()[-1]
+
+    def run(*arguments):
+        return subprocess.run(
+            [*command, *arguments], env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    yield url, database, now, run
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stdout.close()
+    assert log.read_bytes() == b""
+
+
+@pytest.fixture
+def exporter():
+    """The user's own OpenTelemetry, which may see everything but text."""
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
+
+
+def generate(model, home: Home):
+    """Run a private prompt on a model; returns the output and the spans it made."""
+    llm = LLM(model)
+    spans = []
+    recorder = Recorder(llm.info, Contribution.from_environment({}, home))
+    llm.recorder = recorder
+    deliver = recorder.finished
+    recorder.finished = lambda batch: spans.extend(deliver(batch))
+    return llm.generate(PROMPT, SamplingParams(max_tokens=24, temperature=0.8, seed=1)), spans
+
+
+def all_bytes(folder: Path) -> bytes:
+    return b"\0".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
+    tmp_path, collector, exporter, monkeypatch
+):
+    url, database, now, run = collector
+    monkeypatch.setenv("USER", "ada-quillfeather")
+    private_model = tmp_path / PROJECT / "model"
+    shutil.copytree(str(files("metavox") / "tiny"), private_model)
+    week = Week.of(datetime.now(timezone.utc))
+    home = Home(tmp_path / "home", tmp_path / "home", policy=tmp_path / "no-policy")
+    home.record(answer(frozenset(PURPOSES), SCHEMA, datetime.now(timezone.utc)))
+    consent = home.consent({}, SCHEMA.version)
+
+    # span -> gate -> anonymize -> journal, twice: a public model, and one from a private folder
+    output, spans = generate("metavox/tiny", home)
+    private_output, private_spans = generate(str(private_model), home)
+    exported = exporter.get_finished_spans()
+    assert [span.attributes["gen_ai.request.model"] for span in exported] == ["metavox/tiny", str(private_model)]
+    journal_bytes = all_bytes(home.state)
+
+    # journal -> report -> wire -> collector
+    later = datetime.fromisoformat(now)
+    journal = Journal(home.journal_file, consent, SCHEMA, later)
+    (preview,) = weekly.preview(journal, consent, SCHEMA, later)
+    wire = []
+
+    def send(body):
+        wire.append(body)
+        return uploader.send(body, uploader.Address.parse(url))
+
+    ((_, outcome),) = weekly.upload(journal, consent, SCHEMA, later, send, decide=lambda: consent)
+    assert outcome == uploader.Sent()
+    assert wire == [preview.body]
+    staged_bytes = all_bytes(database.parent)
+    assert report_ids(database) == {report_id(preview.body)}
+
+    # a crowd with the same device and models, so that the cell may be published at all
+    found = records([*spans, *private_spans], consent, SCHEMA)
+    reports = [
+        make_report(
+            count(found, week, SCHEMA), SCHEMA, token=bytes([1, i]), purposes=consent.purposes, synthetic=True
+        )
+        for i in range(CROWD)
+    ]
+    response = httpx.post(
+        f"{url}/v1/traces",
+        content=gzip.compress(encode(reports, SCHEMA)),
+        headers={"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"},
+    )
+    assert response.status_code == 200
+    assert len(report_ids(database)) == CROWD + 1
+
+    # close -> release -> dataset
+    run("close", "--week", str(week), "--now", now)
+    assert report_ids(database) == set()
+    run("export", "--week", str(week), "--out", str(tmp_path / "dataset"))
+    (performance,) = (tmp_path / "dataset").glob("*/performance.parquet")
+    rows = pq.read_table(performance).to_pylist()
+    cell = found[0].cell
+    key = {name: cell[SCHEMA.position[name]] for name in SCHEMA.tables[0].dimensions}
+    mine = {row["metric"]: row for row in rows if all(row[name] == word for name, word in key.items())}
+    assert key["model"] == "metavox/tiny"
+    assert set(mine) == set(SCHEMA.metric)
+    assert mine["request_duration"]["contributors"] == pytest.approx(CROWD + 1, abs=60)
+    assert mine["request_duration"]["p50"] == pytest.approx(output.metrics.request_duration, rel=0.3)
+    assert all(row["synthetic"] for row in rows)
+    assert {"metavox/tiny", OTHER} <= {row["model"] for row in rows}
+    listed = httpx.get(f"{url}/v1/datasets").json()
+    assert str(week) in str(listed)
+
+    # and in none of the bytes
+    dataset_bytes = all_bytes(tmp_path / "dataset")
+    released_bytes = all_bytes(database.parent)
+    private = [
+        *(PROMPT, "Quillfeather", "4711", PROJECT, str(tmp_path), "ada-quillfeather"),
+        *(getpass.getuser(), socket.gethostname(), str(Path.home())),
+        *(str(output)[:24], str(private_output)[:24]),
+    ]
+    for name, content in {
+        "journal": journal_bytes,
+        "wire": wire[0],
+        "database with staged rows": staged_bytes,
+        "database after the close": released_bytes,
+        "dataset": dataset_bytes,
+    }.items():
+        assert len(content) > 500, name
+        for secret in private:
+            assert secret.encode() not in content, (name, secret)
+    # destroyed means destroyed: the report's name is in no page of the file any more
+    assert report_id(preview.body).encode() in staged_bytes
+    assert report_id(preview.body).encode() not in released_bytes
+
+
+def report_ids(database: Path) -> set[str]:
+    connection = sqlite3.connect(database)
+    try:
+        return {row[0] for row in connection.execute("SELECT report_id FROM staged_report")}
+    finally:
+        connection.close()
+
+
+def report_id(body: bytes) -> str:
+    start = body.index(b"metavox.report.id")
+    return next(
+        body[i : i + 64].decode()
+        for i in range(start, start + 40)
+        if body[i : i + 64].isalnum() and len(body[i : i + 64].strip(b"0123456789abcdef")) == 0
+    )

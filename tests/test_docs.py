@@ -1,0 +1,111 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from metavox import LLM, SamplingParams
+from metavox.cli import app as sdk_app
+from metavox_collector.cli.verbs import app as collector_app
+from metavox_collector.settings import Settings
+from metavox_privacy.schema import SCHEMA
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location("docs_tool", ROOT / "tools" / "docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = load_tool()
+
+
+@pytest.mark.parametrize("path", TOOL.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_parts_agree_with_the_code(path):
+    text = path.read_text(encoding="utf-8")
+    assert TOOL.filled(text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("part", TOOL.PARTS)
+def test_every_generated_part_stands_somewhere(part):
+    assert any(f"<!-- {part} -->" in path.read_text(encoding="utf-8") for path in TOOL.documents())
+
+
+def test_privacy_md_names_every_field():
+    text = (ROOT / "PRIVACY.md").read_text(encoding="utf-8")
+    for field in (*SCHEMA.dimensions, *SCHEMA.metrics):
+        assert f"`{field.name}`" in text
+
+
+@pytest.mark.parametrize("path", TOOL.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_engine_md_names_every_argument():
+    text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    arguments = [field.name for field in dataclasses.fields(SamplingParams) if not field.name.startswith("_")]
+    arguments += [name for name in inspect.signature(LLM).parameters if name != "kwargs"]
+    missing = [name for name in arguments if f"`{name}`" not in text]
+    assert not missing
+
+
+def test_operating_md_names_every_setting():
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    missing = [name for name in Settings.model_fields if f"METAVOX_COLLECTOR_{name.upper()}" not in text]
+    assert not missing
+
+
+def commands(app, prefix=()):
+    command = get_command(app)
+    todo = [(prefix, command)]
+    while todo:
+        path, current = todo.pop()
+        children = getattr(current, "commands", None)
+        if children is None:
+            yield path, current
+        else:
+            todo.extend(((*path, name), child) for name, child in children.items() if not child.hidden)
+
+
+@pytest.mark.parametrize(("app", "page"), [(sdk_app, "telemetry.md"), (collector_app, "operating.md")])
+def test_every_command_and_option_is_documented(app, page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8") + (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = []
+    for path, command in commands(app):
+        if " ".join(path) not in text:
+            missing.append(" ".join(path))
+        for parameter in command.params:
+            options = [option for option in parameter.opts if option.startswith("--")]
+            if options and not any(option in text for option in options):
+                missing.append(" ".join((*path, *options)))
+    assert not missing
+
+
+def test_the_readmes_python_runs():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) >= 3
+
+
+def test_the_readme_names_the_targets_that_make_has():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"\bmake ([a-z]+)\b", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {"demo", "test"} <= set(named) <= set(targets)
