@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import gzip
 import os
+import platform
 import shutil
 import socket
 import sqlite3
@@ -37,12 +38,36 @@ from metavox_privacy.wire import encode
 
 PROMPT = "The passport number of Ada Quillfeather is 4711-QX and"
 PROJECT = "quillfeather-secret-project"
+USER = "ada-quillfeather"
+HOST = "adas-quillfeather-laptop"
 CROWD = 150
 NANO_RHO = 600_000_000
 
 
 @pytest.fixture
-def collector(tmp_path):
+def person(tmp_path, monkeypatch) -> list[str]:
+    """Whose machine this is, as any code in these processes would learn it, and the names that tell who.
+
+    The names are given, not the machine's own: a host called ``vm`` occurs in any Parquet file by chance.
+    """
+    folder = tmp_path / "home-of-quillfeather"
+    folder.mkdir()
+    for variable in ("USER", "LOGNAME", "USERNAME", "LNAME"):
+        monkeypatch.setenv(variable, USER)
+    monkeypatch.setenv("HOSTNAME", HOST)
+    monkeypatch.setenv("HOME", str(folder))
+    system = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((system.sysname, HOST, *system[2:])))
+    monkeypatch.setattr(platform, "node", lambda: HOST)
+    for name in ("gethostname", "getfqdn"):
+        monkeypatch.setattr(socket, name, lambda *_: HOST)
+    names = [getpass.getuser(), socket.gethostname(), str(Path.home())]
+    assert names == [USER, HOST, str(folder)]
+    return names
+
+
+@pytest.fixture
+def collector(tmp_path, person):
     """A real collector process in a sandbox, and a function that runs its other commands."""
     database = tmp_path / "collector" / "collector.db"
     database.parent.mkdir()
@@ -102,10 +127,9 @@ def all_bytes(folder: Path) -> bytes:
 
 
 def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
-    tmp_path, collector, exporter, monkeypatch
+    tmp_path, person, collector, exporter
 ):
     url, database, now, run = collector
-    monkeypatch.setenv("USER", "ada-quillfeather")
     private_model = tmp_path / PROJECT / "model"
     shutil.copytree(str(files("metavox") / "tiny"), private_model)
     week = Week.of(datetime.now(timezone.utc))
@@ -174,8 +198,7 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     dataset_bytes = all_bytes(tmp_path / "dataset")
     released_bytes = all_bytes(database.parent)
     private = [
-        *(PROMPT, "Quillfeather", "4711", PROJECT, str(tmp_path), "ada-quillfeather"),
-        *(getpass.getuser(), socket.gethostname(), str(Path.home())),
+        *(PROMPT, "Quillfeather", "quillfeather", "4711-QX", PROJECT, str(tmp_path), *person),
         *(str(output)[:24], str(private_output)[:24]),
     ]
     for name, content in {
