@@ -138,14 +138,14 @@ class Journal:
                     "INSERT OR IGNORE INTO reports (week, token) VALUES (?, ?)", (week, secrets.token_bytes(32))
                 )
             sql.executemany(
-                f"INSERT INTO requests SELECT ?1, ?2, ?3 FROM reports WHERE week = ?1 AND {_OPEN} "  # noqa: S608
+                f"INSERT INTO requests SELECT ?, ?, ? FROM reports WHERE week = ? AND {_OPEN} "  # noqa: S608
                 "ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                [(*key, n) for key, n in requests.items()],
+                [(*key, n, key[0]) for key, n in requests.items()],
             )
             sql.executemany(
-                f"INSERT INTO counts SELECT ?1, ?2, ?3, ?4, ?5 FROM reports WHERE week = ?1 AND {_OPEN} "  # noqa: S608
+                f"INSERT INTO counts SELECT ?, ?, ?, ?, ? FROM reports WHERE week = ? AND {_OPEN} "  # noqa: S608
                 "ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                [(*key, n) for key, n in buckets.items()],
+                [(*key, n, key[0]) for key, n in buckets.items()],
             )
 
     def reports(self) -> list[StoredReport]:
