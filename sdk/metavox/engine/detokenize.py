@@ -8,6 +8,7 @@ from metavox.engine.tokenizer import Tokenizer
 
 CONTEXT = 6  # tokens of the prompt in view: a first token's leading space depends on what precedes it
 REPLACEMENT = "\ufffd"
+REST = 3  # of a character that begins at one token, the most tokens that can follow
 
 
 class Detokenizer:
@@ -20,15 +21,25 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int], skip_special: bool) -> None:
         self._tokenizer = tokenizer
         self._skip_special = skip_special
-        self._window = list(prompt_token_ids[-CONTEXT:])  # tokens whose joint decoding is looked at
+        # The tokens whose joint decoding is looked at. They begin with a character, or where bytes are tokens
+        # of their own, what follows may not decode either.
+        for length in range(CONTEXT, CONTEXT + REST + 1):
+            self._window = list(prompt_token_ids[-length:])
+            self._shown = self._decode()
+            if not self._shown.startswith(REPLACEMENT):
+                break
         self._num_shown = len(self._window)  # how many of them are shown already
-        self._shown = self._decode()
 
     def push(self, token: int) -> str:
         """Add a token; returns the text that became certain, often none."""
         self._window.append(token)
         text = self._decode()
         if text.endswith(REPLACEMENT):
+            return ""
+        if text and text == self._shown:
+            # A skipped special token must not become the context: with none before it, sentencepiece's kind of
+            # tokenizer drops a text's first space.
+            self._window.pop()
             return ""
         return self._show(text)
 
