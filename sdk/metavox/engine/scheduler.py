@@ -102,8 +102,10 @@ class Scheduler:
         if not sequences:
             return
         gone = set(map(id, sequences))
-        self.running = [kept for kept in self.running if id(kept) not in gone]
-        self.waiting = deque(kept for kept in self.waiting if id(kept) not in gone)
+        running = [kept for kept in self.running if id(kept) not in gone]
+        if len(self.running) - len(running) < len(gone):  # tens of thousands may wait, and finished ones do not
+            self.waiting = deque(kept for kept in self.waiting if id(kept) not in gone)
+        self.running = running
         for sequence in sequences:
             self.blocks.release(sequence.block_table)
 
