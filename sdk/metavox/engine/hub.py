@@ -11,10 +11,12 @@ from pathlib import Path
 from metavox.errors import InvalidArgument, ModelNotFound, shown
 
 PACKAGE = Path(__file__).resolve().parent.parent
-BUNDLED = {"metavox/tiny": PACKAGE / "tiny"}
+OURS = "metavox/"
+BUNDLED = {f"{OURS}tiny": PACKAGE / "tiny"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Configuration, tokenizer and weights; never code, and no second copy of the weights in another format.
 FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
+NOT_FILES = ["*/*", "consolidated*"]  # patterns reach into folders; there, and so named, lie other copies
 
 Download = Callable[[str, "str | None"], str]
 
@@ -31,7 +33,7 @@ def snapshot(hub_id: str, revision: str | None) -> str:
     """Fetch a model from the hub, or find it in the hub's cache. Returns its folder."""
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(hub_id, revision=revision, allow_patterns=FILES)
+    return snapshot_download(hub_id, revision=revision, allow_patterns=FILES, ignore_patterns=NOT_FILES)
 
 
 def find_model(
@@ -53,10 +55,13 @@ def find_model(
         return ModelLocation(Path(folder), None)
     if os.path.isfile(folder):
         raise ModelNotFound(f"{name!r} is a file; give the folder that holds config.json and the weights.")
+    if name.lower().startswith(OURS):  # never from the hub, where a misspelt name may be anybody's
+        known = ", ".join(map(repr, BUNDLED))
+        raise ModelNotFound(f"There is no bundled model {shown(name)}; there is: {known}.")
     if isinstance(model, os.PathLike) or not _is_hub_id(name):
         raise ModelNotFound(
-            f"There is no folder {shown(name)}, and it is not a hub id of the form 'owner/name'. "
-            "Give an existing folder, a hub id such as 'Qwen/Qwen3-0.6B', or 'metavox/tiny'."
+            f"There is no folder {shown(name)}, and it is not a hub id ('owner/name', where 'owner' is no folder "
+            "here). Give an existing folder, a hub id such as 'Qwen/Qwen3-0.6B', or 'metavox/tiny'."
         )
     return ModelLocation(_fetch(name, revision, download), name)
 

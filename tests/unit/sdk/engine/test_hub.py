@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
-from metavox.engine.hub import BUNDLED, FILES, find_model
+from metavox.engine.hub import BUNDLED, FILES, NOT_FILES, find_model
 from metavox.errors import InvalidArgument, ModelNotFound
 
 
@@ -77,6 +78,14 @@ def test_a_mistyped_path_below_a_folder_that_exists_never_reaches_the_network(tm
     assert hub.asked == []
 
 
+@pytest.mark.parametrize("name", ["metavox/tinny", "MetaVox/tiny", "metavox/"])
+def test_a_misspelt_bundled_name_never_reaches_the_network(name):
+    hub = Hub(OSError())
+    with pytest.raises(ModelNotFound, match=rf"no bundled model '{name}'; there is: 'metavox/tiny'"):
+        find_model(name, None, hub)
+    assert hub.asked == []
+
+
 def test_a_revision_of_what_is_not_on_the_hub_is_refused(tmp_path):
     for name in (tmp_path, "metavox/tiny"):
         with pytest.raises(InvalidArgument, match="revision='v2' cannot be honoured"):
@@ -98,3 +107,7 @@ def test_a_failed_download_says_why_and_what_to_do():
 
 def test_only_configuration_tokenizer_and_safetensors_are_fetched():
     assert not any(name.endswith((".py", ".bin", ".pt", "*")) for name in FILES)
+    wanted = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json", "chat_template.jinja"]
+    copies = ["consolidated.safetensors", "original/params.json", "onnx/model.safetensors", "modeling_x.py"]
+    taken = filter_repo_objects(wanted + copies, allow_patterns=FILES, ignore_patterns=NOT_FILES)
+    assert list(taken) == wanted
