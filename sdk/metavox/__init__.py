@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from metavox.llm import LLM
+from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
 
 if TYPE_CHECKING:
     from metavox import telemetry
 
-__all__ = ["LLM", "SamplingParams", "telemetry"]
+__all__ = ["LLM", "RequestOutput", "SamplingParams", "telemetry"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,11 +5,31 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from metavox.errors import InvalidArgument, shown
+from metavox.errors import InvalidArgument, Neutral, shown
 from metavox.params import LARGEST, as_float, as_int
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ALIASES = {"half": "float16", "float": "float32"}  # vLLM's
+# vLLM's arguments that its users write out and that we do not have. Nothing is captured in graphs here, so
+# `enforce_eager` is honoured either way; what is logged is the caller's own affair, so `disable_log_stats` too.
+NEUTRAL: Neutral = {
+    "tensor_parallel_size": (1,),
+    "pipeline_parallel_size": (1,),
+    "data_parallel_size": (1,),
+    "trust_remote_code": (False,),
+    "quantization": (None,),
+    "load_format": ("auto", "safetensors"),
+    "tokenizer_mode": ("auto",),
+    "skip_tokenizer_init": (False,),
+    "kv_cache_dtype": ("auto",),
+    "cpu_offload_gb": (0,),
+    "enforce_eager": (False, True),
+    "enable_prefix_caching": (False, None),
+    "enable_chunked_prefill": (True, None),
+    "enable_lora": (False,),
+    "speculative_config": (None,),
+    "disable_log_stats": (False, True),
+}
 
 
 @dataclass(frozen=True)

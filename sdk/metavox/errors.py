@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+# Keywords that we do not have, each with the values that ask for what happens anyway.
+Neutral = Mapping[str, tuple[object, ...]]
 
 
 class MetaVoxError(Exception):
@@ -68,14 +71,21 @@ def unknown_names(where: str, given: Iterable[str], known: Iterable[str]) -> str
     return f"{where} does not know {', '.join(map(repr, unknown))}.{hint} It knows: {', '.join(known)}."
 
 
-def known_keywords(cls: type[T]) -> type[T]:
-    """Class decorator: arguments that do not fit ``__init__`` raise UnknownArgument with a suggestion."""
-    cls.__init__ = known_arguments(cls.__name__)(cls.__init__)  # type: ignore[method-assign]
-    return cls
+def known_keywords(neutral: Neutral) -> Callable[[type[T]], type[T]]:
+    """Class decorator: `known_arguments` for ``__init__``."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        cls.__init__ = known_arguments(cls.__name__, neutral)(cls.__init__)  # type: ignore[method-assign]
+        return cls
+
+    return decorate
 
 
-def known_arguments(where: str) -> Callable[[F], F]:
-    """Method decorator: arguments that do not fit the signature raise UnknownArgument with a suggestion."""
+def known_arguments(where: str, neutral: Neutral = MappingProxyType({})) -> Callable[[F], F]:
+    """Method decorator: arguments that do not fit the signature raise UnknownArgument with a suggestion.
+
+    A keyword of `neutral` is left out where its value is neutral, and refused where it is not.
+    """
 
     def decorate(method: F) -> F:
         signature = inspect.signature(method)
@@ -83,6 +93,7 @@ def known_arguments(where: str) -> Callable[[F], F]:
 
         @functools.wraps(method)
         def checked(*args: Any, **kwargs: Any) -> Any:
+            kwargs = _without_neutral(where, kwargs, neutral)
             complaint = unknown_names(where, kwargs, known)
             if complaint:
                 raise UnknownArgument(complaint)
@@ -95,3 +106,13 @@ def known_arguments(where: str) -> Callable[[F], F]:
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+def _without_neutral(where: str, given: dict[str, Any], neutral: Neutral) -> dict[str, Any]:
+    for name in [name for name in given if name in neutral]:
+        if given[name] not in neutral[name]:
+            allowed = " or ".join(map(repr, neutral[name]))
+            raise UnknownArgument(
+                f"{where}: {name} = {shown(given[name])} is not supported; give {allowed}, or leave it out."
+            )
+    return {name: value for name, value in given.items() if name not in neutral}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union, overload
 
-from metavox.config import EngineConfig, EngineInfo
+from metavox.config import NEUTRAL, EngineConfig, EngineInfo
 from metavox.errors import InvalidRequest, MissingExtra, known_arguments, known_keywords
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
@@ -28,7 +28,7 @@ Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
 ENGINE_EXTRA = {"numpy", "safetensors", "tokenizers", "torch", "transformers"}
 
 
-@known_keywords
+@known_keywords(NEUTRAL)
 class LLM:
     """A loaded model.
 
@@ -40,7 +40,8 @@ class LLM:
             torch.float32 and vLLM's "half" and "float" will do too.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         max_model_len: the most tokens of prompt and output together; None takes the model's whole context.
-        max_num_seqs: the most sequences in one step; None is 256 on CUDA, 32 elsewhere.
+        max_num_seqs: the most sequences in one step; None is 256 on CUDA, 32 elsewhere, or fewer where a step
+            may have fewer tokens.
         max_num_batched_tokens: the most tokens in one step; None is 2048 on CUDA, 512 elsewhere.
         block_size: tokens in one block of the KV cache.
         num_kv_blocks: the blocks of the KV cache; None lets memory decide.
@@ -55,7 +56,8 @@ class LLM:
     Raises:
         MissingExtra: torch and what the engine needs beside it are not installed.
         ModelNotFound, UnsupportedModel, InvalidCheckpoint: the model cannot be found, run or read.
-        InvalidArgument, UnknownArgument: an argument is out of range, or does not fit the signature.
+        InvalidArgument, UnknownArgument: an argument is out of range, or does not fit the signature. vLLM's
+            other arguments are taken where they ask for nothing (``tensor_parallel_size=1``).
     """
 
     info: EngineInfo
@@ -140,6 +142,13 @@ class LLM:
         with self._lock:
             outputs = self._run(requests, use_tqdm)
         return outputs[0] if single else outputs
+
+    def __repr__(self) -> str:
+        info = self.info
+        return (
+            f"LLM({info.requested_model!r}, {info.architecture}, {info.num_parameters:,} parameters, "
+            f"{info.dtype} on {info.device}, max_model_len={info.max_model_len})"
+        )
 
     def get_tokenizer(self) -> Any:
         """transformers' tokenizer of the model, None if it has none."""

@@ -9,14 +9,30 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import SupportsIndex, TypeVar
 
-from metavox.errors import InvalidRequest, known_keywords, shown
+from metavox.errors import InvalidRequest, Neutral, known_keywords, shown
 
 N = TypeVar("N", int, float)
 HOTTEST = 1e6  # far beyond any use, and far within float32, in which the sampler divides by it
 LARGEST = 2**63 - 1  # what a tensor and a span can hold
+# vLLM's arguments that its users write out and that we do not have.
+NEUTRAL: Neutral = {
+    "n": (1,),
+    "best_of": (1, None),
+    "presence_penalty": (0.0,),
+    "frequency_penalty": (0.0,),
+    "repetition_penalty": (1.0,),
+    "min_p": (0.0,),
+    "logit_bias": (None, {}),
+    "bad_words": (None, []),
+    "allowed_token_ids": (None,),
+    "logprobs": (None,),
+    "prompt_logprobs": (None,),
+    "structured_outputs": (None,),
+    "detokenize": (True,),
+}
 
 
-@known_keywords
+@known_keywords(NEUTRAL)
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
     """How one request is sampled and when it ends.
@@ -25,8 +41,9 @@ class SamplingParams:
         temperature: 0 is greedy; larger is more random. From 0 to 1e6.
         top_p: keep the smallest set of tokens whose probability reaches it. In (0, 1].
         top_k: keep the k likeliest tokens; 0 or -1 keeps all.
-        max_tokens: the most tokens to generate, at least 1. Generation also ends, with finish_reason
-            "length", where prompt and output together reach the model's ``max_model_len``.
+        max_tokens: the most tokens to generate, at least 1; None is as many as the context has room for.
+            Generation also ends, with finish_reason "length", where prompt and output together reach the
+            model's ``max_model_len``.
         min_tokens: no end-of-sequence token, stop token or stop string ends the output before it.
         seed: the request's own random seed. None derives one from the LLM's seed and the request's number.
         stop: a string, or several, that end the output; the text is cut before the first of them.
@@ -37,13 +54,13 @@ class SamplingParams:
 
     Raises:
         InvalidRequest: a value is out of its range or of the wrong type.
-        UnknownArgument: a keyword that is not in this list.
+        UnknownArgument: a keyword that is not in this list, nor one of vLLM's that asks for nothing (``n=1``).
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    max_tokens: int = 16
+    max_tokens: int | None = 16
     min_tokens: int = 0
     seed: int | None = None
     stop: str | Sequence[str] | None = None
@@ -64,9 +81,13 @@ class SamplingParams:
         self._set(
             "top_k", _within(as_int(self.top_k), -1, LARGEST), "-1 or 0 (all) or a positive integer below 2**63"
         )
-        self._set("max_tokens", _within(as_int(self.max_tokens), 1, LARGEST), "an integer from 1 to 2**63 - 1")
-        min_tokens = _within(as_int(self.min_tokens), 0, self.max_tokens)
-        self._set("min_tokens", min_tokens, f"an integer between 0 and max_tokens ({self.max_tokens})")
+        if self.max_tokens is not None:
+            max_tokens = _within(as_int(self.max_tokens), 1, LARGEST)
+            self._set("max_tokens", max_tokens, "an integer from 1 to 2**63 - 1, or None")
+        most = LARGEST if self.max_tokens is None else self.max_tokens
+        self._set(
+            "min_tokens", _within(as_int(self.min_tokens), 0, most), f"an integer between 0 and max_tokens ({most})"
+        )
         if self.seed is not None:
             self._set("seed", _within(as_int(self.seed), -LARGEST - 1, LARGEST), "an integer of 64 bits or None")
 

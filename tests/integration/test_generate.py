@@ -12,21 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from metavox import LLM, SamplingParams
+from metavox import LLM, RequestOutput, SamplingParams
+from metavox.config import NEUTRAL
 from metavox.errors import InvalidRequest, NonFiniteLogits, UnknownArgument
-from metavox.outputs import RequestOutput
-from tests.checkpoints import write_checkpoint, write_tokenizer
+from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
 
 GREEDY = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """A model this small waits for its threads longer than they work: 118 s of tests became 14 s."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_cpu_thread():
+    with one_cpu_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +233,17 @@ def test_output_ends_where_the_context_does(folder):
     assert output.outputs[0].finish_reason == "length"
 
 
+def test_without_max_tokens_output_goes_on_to_the_end_of_the_context(folder):
+    llm = LLM(folder, max_model_len=40)
+    output = llm.generate({"prompt_token_ids": [5] * 15}, SamplingParams(max_tokens=None, ignore_eos=True))
+    assert len(output.outputs[0].token_ids) == 25
+
+
+def test_fewer_tokens_a_step_than_sequences_by_default_are_fewer_sequences(folder):
+    llm = LLM(folder, max_num_batched_tokens=2)
+    assert llm.generate(["the", "one", "and"], GREEDY)[0].metrics.max_concurrency <= 2
+
+
 def test_without_parameters_the_checkpoints_own_are_taken(tmp_path):
     generation = {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "max_new_tokens": 5, "eos_token_id": 2}
     llm = LLM(write_checkpoint(tmp_path, generation=generation))
@@ -392,6 +400,12 @@ def test_the_special_tokens_that_a_tokenizer_adds_are_part_of_the_prompt(folder,
     assert output.prompt_token_ids == [1, *bare.prompt_token_ids]
 
 
+def test_an_empty_text_is_a_prompt_where_the_tokenizer_begins_it(folder, tmp_path):
+    write_tokenizer(tmp_path, add_bos=True)
+    output = LLM(folder, tokenizer=tmp_path).generate("", GREEDY)
+    assert (output.prompt, output.prompt_token_ids) == ("", [1])
+
+
 def test_nothing_is_printed_where_there_is_no_terminal(llm, capfd):
     llm.generate(["a", "b"], GREEDY)
     assert capfd.readouterr() == ("", "")
@@ -459,6 +473,22 @@ def test_unknown_keywords_are_refused_with_a_suggestion(folder):
         LLM(folder, max_len=3)
     with pytest.raises(TypeError, match=r"presence_penalty"):
         SamplingParams(presence_penalty=1.0)
+
+
+def test_what_vllms_users_write_out_is_taken_where_it_asks_for_nothing(folder):
+    assert LLM(folder, **{name: values[0] for name, values in NEUTRAL.items()}).generate("the", GREEDY).finished
+    for name, value in [("tensor_parallel_size", 2), ("quantization", "awq"), ("trust_remote_code", True)]:
+        with pytest.raises(
+            UnknownArgument, match=f"LLM: {name} = {value!r} is not supported; give .* leave it out"
+        ):
+            LLM(folder, **{name: value})
+
+
+def test_the_repr_says_what_is_loaded_and_where(llm, folder):
+    assert repr(llm) == (
+        f"LLM({str(folder)!r}, Qwen3ForCausalLM, {llm.info.num_parameters:,} parameters, float32 on cpu, "
+        "max_model_len=256)"
+    )
 
 
 def test_a_call_that_does_not_fit_the_signature_says_what_it_takes(folder, llm):

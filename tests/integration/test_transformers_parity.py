@@ -10,7 +10,7 @@ import torch
 
 from metavox import LLM, SamplingParams
 from metavox.engine.scheduler import Slice
-from tests.checkpoints import write_checkpoint
+from tests.checkpoints import one_cpu_thread, write_checkpoint
 
 LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -61,12 +61,9 @@ def mixed_prompts() -> list[list[int]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """A model this small waits for its threads longer than they work: 118 s of tests became 14 s."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_cpu_thread():
+    with one_cpu_thread():
+        yield
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -19,7 +19,7 @@ from metavox.engine.memory import context_length, count_blocks
 from metavox.engine.runner import Runner
 from metavox.engine.scheduler import Scheduler
 from metavox.engine.tokenizer import load_tokenizer
-from metavox.errors import InvalidArgument
+from metavox.errors import InvalidArgument, shown
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
 from metavox.models.registry import read_config
@@ -63,20 +63,20 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    if name.partition(":")[0] not in STEP_LIMITS:
+        raise InvalidArgument(f"The device {shown(name)} is not supported; use auto, cpu, cuda, cuda:1 or mps.")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise InvalidArgument(f"The device {name!r} is not available: {reason}") from error
-    if device.type not in STEP_LIMITS:
-        raise InvalidArgument(f"The device {name!r} is not supported; use cpu, cuda or mps.")
     return device
 
 
 def _step_limits(config: EngineConfig, device: torch.device) -> tuple[int, int]:
     num_seqs, num_tokens = STEP_LIMITS[device.type]
-    num_seqs = config.max_num_seqs or num_seqs
+    num_seqs = config.max_num_seqs or min(num_seqs, config.max_num_batched_tokens or num_seqs)
     num_tokens = config.max_num_batched_tokens or max(num_tokens, num_seqs)
     if num_tokens < num_seqs:
         raise InvalidArgument(

@@ -100,7 +100,7 @@ class Engine:
             context = min(context, self.defaults.max_length or context)
         text, ids = read_prompt(prompt, self.tokenizer, self._vocab_size)
         self._check_params(params)
-        max_tokens = min(params.max_tokens, context - len(ids))
+        max_tokens = min(params.max_tokens or context, context - len(ids))
         self._check_length(len(ids), max_tokens, context)
         return Request(text, tuple(ids), params, max_tokens)
 

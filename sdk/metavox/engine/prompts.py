@@ -70,8 +70,6 @@ def _token_ids(ids: Any) -> list[int]:
 
 
 def _encode(text: str, tokenizer: Tokenizer | None) -> list[int]:
-    if not text:
-        raise InvalidRequest("The prompt is empty; give at least one character.")
     if tokenizer is None:
         raise InvalidRequest(
             'The model\'s folder has no tokenizer, so it takes no text; give {"prompt_token_ids": [...]}, '

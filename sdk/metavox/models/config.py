@@ -132,6 +132,8 @@ def _read_rope(raw: RawConfig) -> Rope:
     """Both spellings: `rope_theta` with `rope_scaling`, and transformers 5's `rope_parameters`."""
     settings = {"rope_theta": raw.get("rope_theta"), **_section(raw, "rope_scaling")}
     settings.update(_section(raw, "rope_parameters"))
+    if any(isinstance(value, Mapping) for value in settings.values()):
+        raise UnsupportedModel("config.json: rope_parameters that differ between layers are not supported.")
     kind = settings.get("rope_type", settings.get("type", "default"))
     if settings.get("partial_rotary_factor") not in (None, 1):
         raise UnsupportedModel("config.json: partial_rotary_factor is not supported.")

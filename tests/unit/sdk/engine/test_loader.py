@@ -13,7 +13,13 @@ from metavox import LLM
 from metavox.engine.loader import load_decoder, read_json
 from metavox.errors import InvalidArgument, InvalidCheckpoint, MetaVoxError, ModelNotFound, UnsupportedModel
 from metavox.models.registry import read_config
-from tests.checkpoints import write_checkpoint, write_tokenizer
+from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cpu_thread():
+    with one_cpu_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +156,7 @@ def test_the_weights_are_never_held_twice(good):
         ({"num_experts": 8}, "num_experts = 8"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope type 'yarn'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope type 'linear'"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}, "rope_parameters that differ between"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"dtype": "float64"}, "dtype 'float64'"),
         ({"dtype": {"": "float32"}}, "dtype {'': 'float32'}"),
@@ -261,7 +268,8 @@ def test_the_old_spelling_of_the_rotary_settings_is_read_alike(folder):
     ("arguments", "message"),
     [
         ({"dtype": "int8"}, "dtype must be one of auto, float32"),
-        ({"device": "abacus"}, "device 'abacus' is not available"),
+        ({"device": "gpu"}, "device 'gpu' is not supported; use auto, cpu, cuda, cuda:1 or mps"),
+        ({"device": "cuda:x"}, "device 'cuda:x' is not available"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"max_model_len": 257}, r"max_model_len \(257\) is more than the model's context of 256"),
         ({"max_model_len": 0}, "max_model_len must be a positive integer"),

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from metavox import SamplingParams
-from metavox.errors import InvalidRequest
+from metavox.errors import InvalidRequest, UnknownArgument
+from metavox.params import NEUTRAL
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,7 @@ from metavox.errors import InvalidRequest
         ("temperature", [-0.1, float("nan"), float("inf"), 1e300, 10**400, 10**5000, "1", None, True, np.True_]),
         ("top_p", [0, -0.5, 1.01, float("nan"), 10**400, "x"]),
         ("top_k", [-2, 1.5, None, True, 2**63, np.float32(2)]),
-        ("max_tokens", [0, -1, 2.0, None, 10**5000]),
+        ("max_tokens", [0, -1, 2.0, True, 10**5000]),
         ("min_tokens", [-1, 17, None]),
         ("seed", ["x", 1.5, True, 10**5000, torch.tensor(1.5)]),
         ("stop", ["", [""], 5, [5], ["a", None]]),
@@ -36,6 +37,22 @@ def test_the_defaults_are_vllms():
     params = SamplingParams()
     assert (params.temperature, params.top_p, params.top_k, params.max_tokens) == (1.0, 1.0, 0, 16)
     assert (params.min_tokens, params.seed, params.ignore_eos) == (0, None, False)
+
+
+def test_what_vllms_users_write_out_is_taken_where_it_asks_for_nothing():
+    written = {name: values[0] for name, values in NEUTRAL.items()}
+    assert SamplingParams(n=1, repetition_penalty=1, min_p=0) == SamplingParams(**written) == SamplingParams()
+
+
+@pytest.mark.parametrize("asked", [{"n": 2}, {"repetition_penalty": 1.1}, {"min_p": 0.05}, {"logprobs": 0}])
+def test_what_it_asks_beyond_that_is_refused_by_name(asked):
+    ((name, value),) = asked.items()
+    with pytest.raises(UnknownArgument, match=f"SamplingParams: {name} = {value} is not supported; give .* leave"):
+        SamplingParams(**asked)
+
+
+def test_max_tokens_of_none_leaves_the_length_to_the_context():
+    assert SamplingParams(max_tokens=None, min_tokens=5000).max_tokens is None
 
 
 def test_the_edges_of_the_ranges_are_allowed():
