@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
 Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
-ENGINE_EXTRA = {"numpy", "safetensors", "tokenizers", "torch", "transformers"}
+ENGINE_EXTRA = {"huggingface_hub", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
 
 
 @known_keywords(NEUTRAL)
@@ -203,14 +203,15 @@ class LLM:
 def _build(config: EngineConfig) -> Engine:
     try:
         from metavox.engine.build import build_engine
-    except ImportError as error:
+
+        return build_engine(config)
+    except ImportError as error:  # some parts of the extra are imported only where they are needed
         if (error.name or "").partition(".")[0] not in ENGINE_EXTRA:
             raise
         raise MissingExtra(
             f'The engine needs {error.name}, which is not installed. Run: pip install "metavox[engine]"',
             name=error.name,
         ) from error
-    return build_engine(config)
 
 
 def _recorder(info: EngineInfo) -> Recorder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import count
 from typing import Protocol
 
@@ -32,7 +31,7 @@ class StepRunner(Protocol):
 
 
 class Engine:
-    """Runs many requests at once. Not thread-safe: one thread adds, steps and removes.
+    """Runs many requests at once. Not thread-safe: one thread at a time adds, steps and resets.
 
     Args:
         info: what is loaded.
@@ -151,10 +150,6 @@ class Engine:
         )
         self.scheduler.add(sequence)
         return sequence
-
-    def abort(self, sequences: Collection[Sequence]) -> None:
-        """Forget sequences that nobody waits for any more, and free their blocks."""
-        self.scheduler.remove(sequences)
 
     def reset(self) -> None:
         """Forget every request, also after an interruption in the middle of a step."""

@@ -81,6 +81,8 @@ def _is_hub_id(name: str) -> bool:
 def _fetch(hub_id: str, revision: str | None, download: Download) -> Path:
     try:
         return Path(download(hub_id, revision))
+    except ImportError:
+        raise
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
         at = f" at revision {revision!r}" if revision else ""
         raise ModelNotFound(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 QUIET = """
 import sys, threading
 opened = []
@@ -21,21 +23,23 @@ assert not written, written
 
 ABSENT = """
 import sys
-sys.modules["torch"] = None
+missing, model = sys.argv[1:]
+sys.modules[missing] = None
 from metavox import LLM
 from metavox.errors import MetaVoxError, MissingExtra
 try:
-    LLM("metavox/tiny")
+    LLM(model)
 except MissingExtra as error:
     assert isinstance(error, ImportError) and isinstance(error, MetaVoxError)
-    assert 'pip install "metavox[engine]"' in str(error), error
+    assert error.name == missing and 'pip install "metavox[engine]"' in str(error), error
 else:
     raise SystemExit("no error")
 """
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def run(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
@@ -44,5 +48,9 @@ def test_import_loads_no_torch_starts_no_thread_opens_no_file_and_prints_nothing
     assert run(QUIET) == ""
 
 
-def test_without_the_engine_extra_the_error_says_what_to_install():
-    assert run(ABSENT) == ""
+@pytest.mark.parametrize(
+    ("missing", "model"),
+    [("torch", "metavox/tiny"), ("transformers", "metavox/tiny"), ("huggingface_hub", "no-such-owner/name")],
+)
+def test_without_a_part_of_the_engine_extra_the_error_says_what_to_install(missing, model):
+    assert run(ABSENT, missing, model) == ""
