@@ -39,7 +39,7 @@ def anonymize(span: Span, schema: Schema) -> Record | None:
         return None
     try:
         week = Week.of_unix_nano(span.end_time)
-    except (ValueError, OverflowError):  # a clock that is not set
+    except (ValueError, OverflowError, OSError):  # a clock that is not set
         return None
     today = datetime.fromtimestamp(span.end_time // 10**9, timezone.utc).date()
     cell = tuple(

@@ -61,7 +61,10 @@ class Choice:
         """Map whatever a span holds to the vocabulary."""
         if value is None or value == "":
             return UNKNOWN
-        spelling = str(value).lower()
+        try:
+            spelling = str(value).lower()
+        except ValueError:  # an integer of more digits than Python writes out, 4,300
+            return OTHER
         if self.version_parts:
             spelling = ".".join(spelling.split(".")[: self.version_parts])
         return self._spellings.get(spelling, OTHER)
