@@ -63,7 +63,15 @@ def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = S
         database.dispose()
 
     # No page of documentation: FastAPI's loads scripts from elsewhere, which tells others who reads it.
-    app = FastAPI(title="MetaVox collector", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    # No redirect either: to whichever host the request named, and no sender of ours follows one.
+    app = FastAPI(
+        title="MetaVox collector",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.state.database = database
 
     def understand(body: bytes, *, gzip: bool) -> list[Report | Rejected] | Refused:

@@ -29,14 +29,10 @@ def listen(host: str, port: int, *, allow_public: bool) -> socket.socket:
             "it and give --allow-public, or listen on 127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        listener.close()
         raise NotAllowed(f"cannot listen on {host} port {port}: {error}") from None
-    return listener
 
 
 def _is_loopback(host: str) -> bool:

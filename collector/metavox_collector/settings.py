@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     )
     body_timeout_s: float = Field(30, gt=0, description="how long a sender may take for a body, in seconds")
     retry_after_s: int = Field(30, ge=1, description="the Retry-After of an answer 503, in seconds")
-    busy_timeout_s: float = Field(5, ge=0, description="how long to wait for a locked database, in seconds")
+    busy_timeout_s: float = Field(
+        5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
+    )
     accept_weeks: int = Field(
         4, ge=2, le=4, description="for how many weeks after its end a week's reports are taken, and kept"
     )
@@ -43,7 +45,10 @@ class Settings(BaseSettings):
     publish_nano_rho: int = Field(10_000_000, ge=1000, description="budget of a published release, in nano-rho")
     improve_nano_rho: int = Field(3_000_000, ge=1000, description="budget of the maintainers' release, in nano-rho")
     yearly_cap_nano_rho: int = Field(
-        700_000_000, ge=1000, description="most that the releases of one ISO year may cost together, in nano-rho"
+        700_000_000,
+        ge=1000,
+        le=10**18,  # SQL's BIGINT holds no ten times more
+        description="most that the releases of one ISO year may cost together, in nano-rho",
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 
 _EXTRA = ("fastapi", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
@@ -18,6 +19,9 @@ def main() -> None:
     from metavox_collector.errors import CollectorError
     from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a ρ is no reason to fail after a week was released.
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except (CollectorError, AlreadyReleased, BudgetExhausted, LedgerBroken) as error:

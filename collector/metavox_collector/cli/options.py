@@ -28,6 +28,8 @@ def parse_moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is not a moment; write it like 2026-12-07T00:00:00Z") from None
     if moment.tzinfo is None:
         raise typer.BadParameter(f"{text!r} names no time zone; write it like 2026-12-07T00:00:00Z")
+    if not 2021 <= moment.year < 2200:  # where the weeks before and after it exist
+        raise typer.BadParameter(f"{text!r} is not between 2021 and 2199")
     return moment
 
 

@@ -76,7 +76,7 @@ def _post(client: httpx.Client, url: str, body: bytes) -> ExportTraceServiceResp
         response = client.post(
             f"{url.rstrip('/')}/v1/traces", content=gzip.compress(body, compresslevel=3), headers=headers
         )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host that DNS cannot name
         raise CollectorError(f"the collector at {url} cannot be reached: {error}") from None
     if response.status_code != httpx.codes.OK:
         raise CollectorError(f"the collector answered {response.status_code}: {_status_message(response)}")

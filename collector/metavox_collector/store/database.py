@@ -104,22 +104,30 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A transaction that excludes every other writer; any exception undoes all of it."""
+        """A transaction that excludes every other writer; any exception undoes all of it.
+
+        Raises:
+            StoreUnavailable: if the database is busy or away, or software with another schema has adopted it.
+        """
         with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
             # SQLite's BEGIN IMMEDIATE excludes other writers; elsewhere this row's lock does.
-            connection.execute(select(self._tables.collector.c.id).with_for_update())
+            fingerprint = select(self._tables.collector.c.schema_fingerprint).with_for_update()
+            if connection.scalar(fingerprint) != self.schema.fingerprint:
+                raise StoreUnavailable(_ADOPTED, "another schema")
             yield Transaction(connection, self._tables, self.schema)
 
     def scrub(self) -> bool:
         """Empty SQLite's write-ahead log, so that what was deleted is not left in it; whether that could be done.
 
-        A reader keeps it from being emptied, and so does a writer. On PostgreSQL there is nothing done here: rows
-        that were deleted lie in its files until VACUUM, and in its own log until that is recycled.
+        A reader keeps it from being emptied, and so do a writer and a full disk. On PostgreSQL there is nothing
+        done here: rows that were deleted lie in its files until VACUUM, and in its own log until that is recycled.
         """
         if self._engine.dialect.name != "sqlite":
             return True
-        with _told(self._engine.url):
+        try:
             return sqlite.empty_log(self._engine)
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+            return False  # not an error of its own: what was committed before is done all the same
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -130,6 +138,12 @@ _KIND = {
     True: "this database is a sandbox; add --sandbox, or give another database",
     False: "this database is for production; leave out --sandbox, or give another database",
 }
+
+
+_ADOPTED = (
+    "software with another schema has adopted the database since this one opened it; "
+    "end this one and run that version alone"
+)
 
 
 def _engine(url: str, busy_timeout: float) -> Engine:

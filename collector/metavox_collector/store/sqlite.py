@@ -19,8 +19,8 @@ _TRIES = 3
 
 def require_file(url: URL) -> None:
     """Refuse a database that is no file; raises WrongDatabase."""
-    if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
-        raise WrongDatabase("an SQLite database must be a file, like sqlite:///collector.db")
+    if url.database in (None, "", ":memory:") or str(url.database).startswith("file:") or url.query:
+        raise WrongDatabase("an SQLite database must be a file and nothing else, like sqlite:///collector.db")
 
 
 def make_private(url: URL) -> None:
@@ -41,6 +41,7 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
             "synchronous=FULL",
             "foreign_keys=ON",
             "secure_delete=ON",  # destroyed reports are overwritten, not only unlinked
+            "temp_store=MEMORY",  # else a large delete leaves its list of reports in a file under /var/tmp
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -53,12 +53,6 @@ def stream(
         yield _report(list(group), schema)
 
 
-def count(connection: Connection, tables: Tables, week: Week) -> int:
-    """How many reports of a week are staged."""
-    report = tables.staged_report
-    return connection.scalar(select(func.count()).select_from(report).where(report.c.week == str(week))) or 0
-
-
 def any_synthetic(connection: Connection, tables: Tables) -> bool:
     """Whether a report of any week was simulated."""
     report = tables.staged_report

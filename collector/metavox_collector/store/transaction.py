@@ -41,10 +41,6 @@ class Transaction:
         """Stream a week's reports that permit a purpose."""
         return staged.stream(self.connection, self.tables, self.schema, week, purpose)
 
-    def staged_count(self, week: Week) -> int:
-        """How many reports of a week are staged."""
-        return staged.count(self.connection, self.tables, week)
-
     def any_staged_synthetic(self) -> bool:
         """Whether a staged report of any week was simulated."""
         return staged.any_synthetic(self.connection, self.tables)

@@ -86,7 +86,8 @@ def test_a_busy_database_is_503_with_a_time_to_wait(make_app, url, schema):
     other.dispose()
     assert status(response)[:2] == (503, 14)
     assert response.headers["retry-after"] == "7"
-    assert post(app, encode([example_report(schema=schema)], schema)).content == b""
+    patient = make_app(Settings(db=url), clock=fixed(WEEK.end), schema=schema)  # it expires what is old meanwhile
+    assert post(patient, encode([example_report(schema=schema)], schema)).content == b""
 
 
 def test_a_listing_from_a_database_that_fails_is_503(make_app, url, schema, tmp_path):
@@ -180,6 +181,11 @@ def test_senders_that_wait_for_a_close_keep_nobody_from_reading(make_app, url, s
     closing_week = Database.existing(url, schema)
     assert asyncio.run(read_while_they_wait()) == ([200, 200], [200] * 50)
     closing_week.dispose()
+
+
+def test_nobody_is_sent_to_the_host_that_a_request_names(make_app, settings, schema):
+    response = ask(make_app(settings, schema=schema), "POST", "/v1/traces/", headers={"Host": "elsewhere.example"})
+    assert (response.status_code, "location" in response.headers) == (404, False)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])

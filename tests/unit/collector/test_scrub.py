@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from metavox_collector.app import create_app
 from metavox_collector.close import close_week
-from metavox_collector.store import Database
+from metavox_collector.store import Database, sqlite
 from metavox_privacy.budget import AlreadyReleased
 from tests.spans import WEEK
 from tests.unit.collector.releases import AFTER, everything, generous, stage_fleet
@@ -19,7 +21,7 @@ def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, 
     stage_fleet(database)
     impatient = Database.existing(url, schema, busy_timeout=0.01)
     with database.read() as reader:
-        assert reader.staged_count(WEEK) == 60
+        assert len(list(reader.staged_reports(WEEK, "publish"))) == 60
         closed = close_week(impatient, WEEK, generous(url), now=AFTER)
         assert closed.scrubbed is False
         with pytest.raises(AlreadyReleased, match="the write-ahead log could not be emptied yet"):
@@ -27,6 +29,17 @@ def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, 
     with pytest.raises(AlreadyReleased, match=r"once, ever$"):
         close_week(impatient, WEEK, generous(url), now=AFTER)
     impatient.dispose()
+
+
+def test_a_week_whose_log_cannot_be_written_back_is_released_all_the_same(database, url, monkeypatch):
+    def full(_engine: Engine) -> bool:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite, "empty_log", full)
+    closed = close_week(database, WEEK, generous(url), now=AFTER)
+    assert (len(closed.releases), closed.scrubbed) == (2, False)
+    with pytest.raises(AlreadyReleased, match="the write-ahead log could not be emptied yet"):
+        close_week(database, WEEK, generous(url), now=AFTER)
 
 
 class InterruptedDatabase(Database):

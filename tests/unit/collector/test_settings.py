@@ -22,7 +22,13 @@ def test_a_name_that_is_no_setting_is_refused(monkeypatch):
         load()
 
 
-@pytest.mark.parametrize(("name", "value"), [("GRACE_DAYS", "-1"), ("GRACE_DAYS", "soon"), ("MAX_REPORTS", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("GRACE_DAYS", "-1"), ("GRACE_DAYS", "soon"), ("MAX_REPORTS", "0")),
+        *(("BUSY_TIMEOUT_S", "inf"), ("YEARLY_CAP_NANO_RHO", str(10**19))),
+    ],
+)
 def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch, name, value):
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(NotAllowed, match=f"the setting {name.lower()} is wrong"):

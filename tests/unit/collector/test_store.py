@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect
@@ -13,7 +15,7 @@ from metavox_collector.store import Database
 from metavox_collector.store.tables import tables_of
 from metavox_privacy.schema import SCHEMA
 from tests.spans import WEEK, example_report
-from tests.unit.collector.releases import CAP
+from tests.unit.collector.releases import CAP, everything
 
 RELEASE = {"week", "purpose"}
 COLUMNS = {
@@ -57,7 +59,13 @@ def test_another_programs_database_is_not_taken_for_ours(tmp_path, schema):
         Database.existing(f"sqlite:///{tmp_path}/empty.db", schema)
 
 
-@pytest.mark.parametrize("url", ["", "collector.db", "nosuch:///x", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "collector.db", "nosuch:///x", "sqlite://", "sqlite:///:memory:"),
+        *("sqlite:///a.db?timeout=long", "sqlite:///a.db?other=word"),
+    ],
+)
 def test_what_is_no_usable_url_is_said_to_be_none(url, schema):
     with pytest.raises(WrongDatabase, match=r"sqlite:///collector\.db"):
         Database.create(url, schema, sandbox=False, yearly_cap=CAP)
@@ -94,6 +102,13 @@ def test_a_changed_schema_is_refused_while_reports_are_staged(database, url, sch
         Database.existing(url, replace(schema, version=2))
 
 
+def test_nothing_is_staged_under_a_schema_that_the_database_has_left(database, url, schema):
+    Database.existing(url, replace(schema, version=2)).dispose()
+    with pytest.raises(StoreUnavailable, match="software with another schema has adopted"), database.write():
+        pytest.fail("the transaction began")
+    assert everything(database)["staged_report"] == []
+
+
 def test_an_exception_undoes_the_whole_transaction(database, schema):
     report = example_report(schema=schema)
 
@@ -105,7 +120,7 @@ def test_an_exception_undoes_the_whole_transaction(database, schema):
     with pytest.raises(RuntimeError):
         fail()
     with database.read() as transaction:
-        assert transaction.staged_count(report.week) == 0
+        assert list(transaction.staged_reports(report.week, "publish")) == []
 
 
 def test_a_new_database_is_its_owners_alone(url, schema, tmp_path):
@@ -117,6 +132,29 @@ def test_a_new_database_is_its_owners_alone(url, schema, tmp_path):
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(("collector.db", "collector.db-wal", "collector.db-shm"), 0o600)
     opened.dispose()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are read from /proc")
+def test_destroying_a_large_week_leaves_no_list_of_its_reports_in_a_temporary_file(database, schema):
+    report = example_report(schema=schema)
+    opened: set[str] = set()
+
+    def look() -> None:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                opened.add(os.readlink(descriptor))
+
+    with database.write() as transaction:
+        names = [{"report_id": f"{number:064x}"} for number in range(60_000)]  # 2 MB of names stay in memory
+        row = {"week": str(WEEK), "schema_version": 1, "improve": True, "publish": True, "synthetic": False}
+        transaction.connection.execute(transaction.tables.staged_report.insert(), [row | name for name in names])
+        transaction.add_reports([report])
+        driver = transaction.connection.connection.driver_connection
+        driver.set_progress_handler(look, 20_000)
+        transaction.destroy_staged(WEEK)
+        driver.set_progress_handler(None, 0)
+    assert any(name.endswith("collector.db") for name in opened)
+    assert not [name for name in opened if "etilqs" in name]  # SQLite's name for its temporary files
 
 
 def test_the_order_of_arrival_is_kept_nowhere(database, schema):
@@ -146,7 +184,7 @@ def test_a_group_of_any_size_asks_for_no_more_variables_than_every_sqlite_has(da
 def test_a_log_that_a_reader_holds_is_not_said_to_be_empty(database, url, schema):
     impatient = Database.existing(url, schema, busy_timeout=0.01)
     with database.read() as reader:
-        reader.staged_count(WEEK)
+        assert list(reader.staged_reports(WEEK, "publish")) == []
         with impatient.write() as transaction:
             transaction.add_reports([example_report(schema=schema)])
         assert impatient.scrub() is False
