@@ -42,14 +42,18 @@ def build_engine(config: EngineConfig) -> Engine:
     dtype = choose_dtype(config.dtype, raw)
     max_model_len = context_length(config, shape)
     max_num_seqs, max_num_batched_tokens = _step_limits(config, device)
-    model = load_decoder(location.folder, shape, dtype, device)
+    with _memory_for("the weights", "choose a smaller model or dtype, or another device", torch.OutOfMemoryError):
+        model = load_decoder(location.folder, shape, dtype, device)
     defaults = read_generation_defaults(location.folder, raw, shape.vocab_size)
     # Last, because transformers reads config.json too, and would be the one to complain of it.
     tokenizer = load_tokenizer(location.folder, config.tokenizer)
     if tokenizer and not defaults.eos_token_ids:
         defaults = defaults.ending_at(tokenizer.eos_token_id, shape.vocab_size)
     num_blocks = count_blocks(config, shape, dtype, device, max_num_seqs)
-    with _memory_for(num_blocks):
+    lower = "lower num_kv_blocks, kv_cache_memory_bytes, max_model_len or max_num_seqs"
+    with _memory_for(
+        f"a KV cache of {num_blocks} blocks", lower, RuntimeError
+    ):  # torch's word for a size beyond all bounds, too
         kv_cache = _kv_cache(config, shape, num_blocks, dtype, device)
         model.prepare(min(max_model_len, num_blocks * config.block_size), dtype, device)
     runner = Runner(model, kv_cache)
@@ -95,14 +99,11 @@ def _kv_cache(
 
 
 @contextlib.contextmanager
-def _memory_for(num_blocks: int) -> Iterator[None]:
+def _memory_for(what: str, advice: str, lack: type[RuntimeError]) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        raise InvalidArgument(
-            f"There is no memory for a KV cache of {num_blocks} blocks; lower num_kv_blocks, "
-            "kv_cache_memory_bytes, max_model_len or max_num_seqs."
-        ) from error
+    except lack as error:
+        raise InvalidArgument(f"There is no memory for {what}; {advice}.") from error
 
 
 def _describe(

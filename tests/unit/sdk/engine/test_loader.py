@@ -297,6 +297,14 @@ def test_a_setting_out_of_range_is_refused(good, arguments, message):
     refused(good, InvalidArgument, message, **arguments)
 
 
+def test_weights_that_the_device_cannot_hold_are_refused(good, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("metavox.engine.build.load_decoder", full)
+    refused(good, InvalidArgument, "no memory for the weights; choose a smaller model or dtype, or another device")
+
+
 def test_dtype_is_the_checkpoints_own_unless_asked_otherwise(tmp_path):
     folder = write_checkpoint(tmp_path, dtype=torch.bfloat16, tokenizer=False)
     assert LLM(folder).info.dtype == "bfloat16"
