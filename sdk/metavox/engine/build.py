@@ -50,10 +50,9 @@ def build_engine(config: EngineConfig) -> Engine:
     if tokenizer and not defaults.eos_token_ids:
         defaults = defaults.ending_at(tokenizer.eos_token_id, shape.vocab_size)
     num_blocks = count_blocks(config, shape, dtype, device, max_num_seqs)
-    lower = "lower num_kv_blocks, kv_cache_memory_bytes, max_model_len or max_num_seqs"
-    with _memory_for(
-        f"a KV cache of {num_blocks} blocks", lower, RuntimeError
-    ):  # torch's word for a size beyond all bounds, too
+    advice = "lower num_kv_blocks, kv_cache_memory_bytes, max_model_len or max_num_seqs"
+    # A size beyond all bounds is a bare RuntimeError.
+    with _memory_for(f"a KV cache of {num_blocks} blocks", advice, RuntimeError):
         kv_cache = _kv_cache(config, shape, num_blocks, dtype, device)
         model.prepare(min(max_model_len, num_blocks * config.block_size), dtype, device)
     runner = Runner(model, kv_cache)
