@@ -34,7 +34,7 @@ class LLM:
 
     Args:
         model: a hub id ("Qwen/Qwen3-0.6B"), a local folder, or the bundled "metavox/tiny".
-        tokenizer: a folder with a tokenizer to use instead of the model's own.
+        tokenizer: a folder with a tokenizer to use instead of the model's own, or again the model's name.
         revision: the branch, tag or commit of a hub id.
         dtype: "auto" (as config.json says), "float32", "bfloat16" or "float16";
             torch.float32 and vLLM's "half" and "float" will do too.

@@ -400,6 +400,11 @@ def test_the_special_tokens_that_a_tokenizer_adds_are_part_of_the_prompt(folder,
     assert output.prompt_token_ids == [1, *bare.prompt_token_ids]
 
 
+def test_the_models_own_name_is_a_name_for_its_tokenizer():
+    bundled = LLM("metavox/tiny", tokenizer="metavox/tiny")
+    assert bundled.generate("The cat", GREEDY).prompt_token_ids == bundled.get_tokenizer().encode("The cat")
+
+
 def test_an_empty_text_is_a_prompt_where_the_tokenizer_begins_it(folder, tmp_path):
     write_tokenizer(tmp_path, add_bos=True)
     output = LLM(folder, tokenizer=tmp_path).generate("", GREEDY)

@@ -46,7 +46,8 @@ def build_engine(config: EngineConfig) -> Engine:
         model = load_decoder(location.folder, shape, dtype, device)
     defaults = read_generation_defaults(location.folder, raw, shape.vocab_size)
     # Last, because transformers reads config.json too, and would be the one to complain of it.
-    tokenizer = load_tokenizer(location.folder, config.tokenizer)
+    own = config.tokenizer == config.model  # vLLM's users name it twice, and a hub id is no folder
+    tokenizer = load_tokenizer(location.folder, location.folder if own else config.tokenizer)
     if tokenizer and not defaults.eos_token_ids:
         defaults = defaults.ending_at(tokenizer.eos_token_id, shape.vocab_size)
     num_blocks = count_blocks(config, shape, dtype, device, max_num_seqs)
