@@ -55,6 +55,7 @@ def run(app: FastAPI, listener: socket.socket, *, max_connections: int, header_t
         app,
         http=type("_Connection", (_Connection,), {"header_timeout": header_timeout}),
         limit_concurrency=max_connections,
+        backlog=128,  # asyncio logs a traceback for each of these, again and again, when there are no files left
         access_log=False,  # it would hold addresses
         log_level="warning",
         ws="none",

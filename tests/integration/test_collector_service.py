@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +216,26 @@ def test_connections_that_bring_no_header_end_and_keep_no_report_out(tmp_path):
         connection.close()
     code, _, err = running.stop()
     assert (code, set(err.splitlines()) - {"WARNING:  Exceeded concurrency limit."}) == (0, set())
+
+
+def test_more_connections_than_files_fill_no_log_and_pass(tmp_path):
+    running = start(tmp_path, "--sandbox", "--now", OVER, METAVOX_COLLECTOR_HEADER_TIMEOUT_S="3")
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (60, 60))
+    assert running.process.stderr is not None
+    with ThreadPoolExecutor(1) as reader:
+        said = reader.submit(running.process.stderr.read)
+        idle = [connected(running) for _ in range(120)]
+        time.sleep(2)
+        for connection in idle:
+            connection.close()
+        try:
+            taken = running.post(encode([example_report()], SCHEMA)).status_code
+        finally:
+            running.process.send_signal(signal.SIGTERM)
+        assert (taken, running.process.wait(30)) == (200, 0)
+        assert "Too many open files" in said.result()
+        assert len(said.result()) < 1_000_000  # where a backlog of 2048 wrote 2.7 MB a second
+    running.stop()
 
 
 def test_a_sender_that_is_slow_with_its_body_is_not_cut_off(tmp_path):

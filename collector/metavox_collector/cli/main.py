@@ -6,7 +6,7 @@ import importlib.util
 import io
 import sys
 
-_EXTRA = ("fastapi", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
+_EXTRA = ("fastapi", "google.rpc", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
 
 
 def main() -> None:
