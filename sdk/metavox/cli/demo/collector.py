@@ -31,14 +31,22 @@ class LocalCollector:
 
     def __enter__(self) -> LocalCollector:
         arguments = ("serve", "--db", self.db, "--sandbox", "--port", "0", "--now", self._now.isoformat())
-        self._process = subprocess.Popen([*_COMMAND, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        command = [*_COMMAND, *arguments]
+        # Apart, so that Ctrl-C is the demo's alone, which ends the others without a traceback of theirs.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
+        try:
+            self.url = self._address()
+        except BaseException:  # Ctrl-C too: nobody calls __exit__ of what was not entered
+            self._stop()
+            raise
+        return self
+
+    def _address(self) -> str:
         assert self._process.stdout is not None
         ready = self._process.stdout.readline()
         if "http://" not in ready:
-            self._stop()
             raise MetaVoxError("The collector did not start; what it printed above says why.")
-        self.url = ready.split()[-1]
-        return self
+        return ready.split()[-1]
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -58,7 +66,9 @@ class LocalCollector:
     def run(self, *arguments: str) -> None:
         """Run another of its commands, with its output in view; raises MetaVoxError when it fails."""
         sys.stdout.flush()
-        if subprocess.run([*_COMMAND, *arguments], stderr=subprocess.STDOUT, check=False).returncode:  # noqa: S603
+        command = [*_COMMAND, *arguments]
+        done = subprocess.run(command, stderr=subprocess.STDOUT, check=False, start_new_session=True)  # noqa: S603
+        if done.returncode:
             raise MetaVoxError(f"metavox-collector {arguments[0]} failed; what it printed above says why.")
 
     def export(self, week: Week, out: Path) -> Path:

@@ -24,6 +24,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 
 _AFTER_THE_GRACE = timedelta(days=11)
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NEEDED = ("torch", "transformers", "fastapi", "pyarrow")
 
 
@@ -36,12 +37,13 @@ def demo(
 ) -> None:
     """Run, consent, contribute, release: the whole path on this machine, with nothing of yours touched."""
     _require_extras()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # being ended cleans up as Ctrl-C does
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks to go on
+            signal.signal(number, _end)
     if out is not None:
         _require_folder(out)
     screen = Console(soft_wrap=False)
-    work = Path(tempfile.mkdtemp(prefix="metavox-demo-"))
+    work = _new_folder()
     try:
         with ExitStack() as stack:
             written = _run(screen, stack, work, out or work, prompts, installations)
@@ -51,6 +53,11 @@ def demo(
     except MetaVoxError as error:
         rmtree(work, ignore_errors=True)
         console.fail(str(error))
+    except OSError as error:
+        rmtree(work, ignore_errors=True)
+        if isinstance(error, BrokenPipeError):  # whoever was listening has gone, and is told nothing
+            raise
+        console.fail(f"{error.filename or 'the demo'}: {error.strerror or error}")
     except BaseException:
         rmtree(work, ignore_errors=True)
         raise
@@ -58,6 +65,20 @@ def demo(
         rmtree(work, ignore_errors=True)
     _step(screen, "The dataset is yours")
     dataset.how_to_query(screen, written)
+
+
+def _end(number: int, frame: object) -> None:
+    """Being ended cleans up as Ctrl-C does, and impatience while it does so leaves nothing behind."""
+    for ending in _ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _new_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="metavox-demo-"))
+    except OSError as error:
+        console.fail(f"no temporary folder can be made: {error.strerror}")
 
 
 def _require_extras() -> None:
@@ -76,7 +97,8 @@ def _run(screen: Console, stack: ExitStack, work: Path, out: Path, prompts: int,
     week = Week.of(datetime.now(timezone.utc))
     later = week.end + _AFTER_THE_GRACE
     home = Home(work / "home", work / "home")
-    stack.callback(rmtree, work / "home", ignore_errors=True)
+    for made in (home.state, work / "collector"):
+        stack.callback(rmtree, made, ignore_errors=True)
 
     _step(screen, "A collector starts on this machine")
     collector = stack.enter_context(LocalCollector(work / "collector", later))
@@ -107,4 +129,4 @@ def _run(screen: Console, stack: ExitStack, work: Path, out: Path, prompts: int,
 
 def _step(screen: Console, title: str) -> None:
     screen.print()
-    screen.print(Rule(title, align="left"))
+    screen.print(Rule(title, align="left") if len(title) + 4 <= screen.width else title, highlight=False)

@@ -15,8 +15,12 @@ from rich.table import Table
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.schema import SCHEMA
 
+_TITLE = "performance.parquet (SYNTHETIC: a simulated fleet, and you)"
+_DASH = "A dash: too few installations; the noise would be louder than they are."
 _KEY = SCHEMA.tables[0].dimensions
 _SHOWN = 12
+_ROOM = 72
+"""Columns below which a table would cut its numbers."""
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -45,34 +49,50 @@ def show(screen: Console, folder: Path, mine: Iterable[CellKey]) -> None:
     if not published:
         screen.print("No cell passed the threshold: too few installations. Try --installations 10000.")
         return
-    screen.print(_table(published, own))
+    if screen.width < _ROOM:
+        _list(screen, published, own)
+    else:
+        screen.print(_table(published, own))
     screen.print()
     screen.print(_chart(published))
 
 
 def _table(published: list[dict[str, Any]], own: set[tuple[str, ...]]) -> Table:
-    title = "performance.parquet (SYNTHETIC: a simulated fleet, and you)"
-    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(title=_TITLE, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("device")
     table.add_column("model")
     for name in ("at once", "installs", "TTFT p50", "tok/s p50", "p90"):
         table.add_column(name, justify="right", no_wrap=True)
     for cell in published:
-        device, model, quantization, concurrency = cell["key"]
-        speed = _speed(cell)
-        first = cell["metrics"]["time_to_first_token"]
-        table.add_row(
-            f"{device} (you)" if cell["key"] in own else device,
-            f"{model.rpartition('/')[2]} {quantization}",
-            concurrency,
-            str(cell["contributors"]),
-            _number(first["p50"], 1000, " ms"),
-            _number(speed["p50"]),
-            _number(speed["p90"]),
-        )
-    table.caption = "A dash: too few installations; the noise would be louder than they are."
+        table.add_row(*_words(cell, own))
+    table.caption = _DASH
     table.caption_justify = "left"
     return table
+
+
+def _list(screen: Console, published: list[dict[str, Any]], own: set[tuple[str, ...]]) -> None:
+    """The same in lines, which wrap where a table's columns would be cut."""
+    screen.print(_TITLE, style="italic")
+    for cell in published:
+        device, model, concurrency, installs, first, *speed = _words(cell, own)
+        screen.print(f"{device}, {model}, {concurrency} at once", highlight=False, markup=False)
+        numbers = f"  {installs} installs, TTFT p50 {first}, tok/s p50 {speed[0]} p90 {speed[1]}"
+        screen.print(numbers, highlight=False)
+    screen.print(_DASH, style="italic")
+
+
+def _words(cell: dict[str, Any], own: set[tuple[str, ...]]) -> tuple[str, ...]:
+    device, model, quantization, concurrency = cell["key"]
+    speed = _speed(cell)
+    return (
+        f"{device} (you)" if cell["key"] in own else device,
+        f"{model.rpartition('/')[2]} {quantization}",
+        concurrency,
+        str(cell["contributors"]),
+        _number(cell["metrics"]["time_to_first_token"]["p50"], 1000, " ms"),
+        _number(speed["p50"]),
+        _number(speed["p90"]),
+    )
 
 
 def _chart(published: list[dict[str, Any]]) -> Table:
@@ -98,15 +118,21 @@ def _speed(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float | None, scale: float = 1, unit: str = "") -> str:
-    return "–" if value is None else f"{value * scale:.3g}{unit}"
+    if value is None:
+        return "–"
+    scaled = value * scale
+    return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.3g}{unit}"
 
 
 def how_to_query(screen: Console, folder: Path) -> None:
     """Where the files are, and one line that reads them."""
     for path in sorted(folder.iterdir()):
-        screen.print(f"  {path}", soft_wrap=True, highlight=False)
+        screen.print(f"  {path}", soft_wrap=True, highlight=False, markup=False)
     table = folder / "performance.parquet"
     screen.print("Query it with pandas, DuckDB, Spark, anything that reads Parquet:")
-    screen.print(f"  duckdb -c \"FROM '{table}' WHERE metric = 'time_to_first_token'\"", soft_wrap=True)
-    screen.print(f"  python -c \"import pyarrow.parquet as pq; print(pq.read_table('{table}'))\"", soft_wrap=True)
+    for line in (
+        f"duckdb -c \"FROM '{table}' WHERE metric = 'time_to_first_token'\"",
+        f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{table}'))\"",
+    ):
+        screen.print(f"  {line}", soft_wrap=True, markup=False)
     screen.print("Nothing else is left: the collector has stopped, and the demo's home is removed.")

@@ -1,0 +1,63 @@
+"""What the demo shows, without its minute of work; the whole of it runs in ``tests/e2e/test_demo.py``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from metavox.cli.demo import dataset
+from tests.unit.sdk.cli.shared import run
+
+CELL = {
+    "key": ("NVIDIA GeForce RTX 4060 Laptop GPU", "Qwen/Qwen3-8B", "bfloat16", "17-64"),
+    "contributors": 12345,
+    "metrics": {
+        "time_to_first_token": {"p50": 0.1234},
+        "output_tokens_per_second": {"p50": 98.76, "p90": 8765.0},
+    },
+}
+NUMBERS = ("17-64", "12345", "123 ms", "98.8", "8765")
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, columns: int) -> str:
+    screen = Console(file=io.StringIO(), width=columns)
+    monkeypatch.setattr(dataset, "cells", lambda folder: [CELL])
+    dataset.show(screen, Path(), [])
+    words: Any = screen.file
+    return str(words.getvalue())
+
+
+@pytest.mark.parametrize("columns", [*range(30, 130, 3), 71, 72, 200])
+def test_no_number_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int):
+    text = shown(monkeypatch, columns)
+
+    for number in NUMBERS:
+        assert number in " ".join(text.split()), text
+    assert max(map(len, text.splitlines())) <= columns
+
+
+def test_a_folder_with_brackets_in_its_name_is_named_in_full(tmp_path: Path):
+    folder = tmp_path / "[bold]data"
+    folder.mkdir()
+    (folder / "performance.parquet").touch()
+    screen = Console(file=io.StringIO(), width=40)
+    dataset.how_to_query(screen, folder)
+    words: Any = screen.file
+
+    assert words.getvalue().count(str(folder / "performance.parquet")) == 3
+
+
+def test_without_a_temporary_folder_the_demo_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    result = run(tmp_path, "demo")
+
+    assert result.exit_code == 1
+    assert result.stderr == "metavox: no temporary folder can be made: No space left on device\n"
