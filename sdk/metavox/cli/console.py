@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -27,11 +28,23 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def on_terminals() -> bool:
-    """Whether a person sits at all three standard streams."""
+    """Whether a person sits at all three standard streams, and this is what they are looking at."""
     try:
-        return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
-    except (AttributeError, ValueError):  # a stream was closed or taken away
+        return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and _in_foreground()
+    except (AttributeError, OSError, ValueError):  # a stream was closed or taken away, or is another's terminal
         return False
+
+
+def _in_foreground() -> bool:
+    """Whether the keys go to us: a terminal stops a job in the background that reads from it."""
+    return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+
+
+def show_every_letter() -> None:
+    """Let a letter that the terminal does not have appear as its number, where printing it would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_root() -> bool:

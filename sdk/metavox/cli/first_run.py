@@ -96,8 +96,9 @@ def maybe_ask(info: EngineInfo, batch: Sequence[tuple[RequestOutput, SamplingPar
 def outcome(answer: Answer) -> str:
     """What an answer means, in one sentence."""
     if answer.purposes:
-        purposes = " and ".join(purpose for purpose in PURPOSES if purpose in answer.purposes)
-        return f"Thank you. On from now, to {purposes}. 'metavox telemetry off' ends it."
+        yes = " and ".join(purpose for purpose in PURPOSES if purpose in answer.purposes)
+        no = "".join(f"; not to {purpose}" for purpose in PURPOSES if purpose not in answer.purposes)
+        return f"Thank you. On from now, to {yes}{no}. 'metavox telemetry off' ends it."
     if answer.ask_again_after is not None:
         return "Not now: nothing is kept or sent."
     return "No: nothing is kept or sent, and you will not be asked again."

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metavox.cli import console
 from metavox.telemetry.home import Home
+from metavox_privacy.consent import Unreadable, parse_answer
 from metavox_privacy.fields import PURPOSES
 from metavox_privacy.schema import SCHEMA
+from metavox_privacy.week import Week
 
 if TYPE_CHECKING:
     from metavox.telemetry.journal import Journal
@@ -46,8 +49,8 @@ def status(as_json: AsJson = False) -> None:
     weeks = ", ".join(f"{week} {state}" for week, state in found.weeks.items())
     console.answer(f"Contributions are {'on' if found.on else 'off'}: {found.rule}.")
     console.answer(f"Purposes:     {', '.join(found.purposes) or 'none'}")
-    console.answer(f"Consent file: {_present(found.consent_file.exists(), str(found.consent_file))}")
-    console.answer(f"Journal:      {_present(found.journal_file.exists(), str(found.journal_file))}")
+    console.answer(f"Consent file: {_present(found.consent_file)}")
+    console.answer(f"Journal:      {_present(found.journal_file)}")
     console.answer(f"Weeks:        {weeks or 'none'}")
     console.answer(f"Collector:    {facts['collector'] or 'none; METAVOX_COLLECTOR_URL names one'}")
 
@@ -101,13 +104,16 @@ def preview(
     """Show byte for byte what would be sent, or was."""
     from metavox.telemetry import readable, weekly
 
+    wanted = None if week is None else _week(week)
+    _check_form(raw=raw, as_json=as_json)
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with _clear_errors():
         consent = home.consent(os.environ, SCHEMA.version)
         shown = weekly.preview(_journal(home, consent, now), consent, SCHEMA, now) if consent.granted else []
-    chosen = _choose(shown, week)
+    chosen = _choose(shown, wanted)
     if chosen is None:
-        console.note("Nothing would be sent: " + (f"off, {consent.rule}." if not consent.granted else "no counts."))
+        counts = "no counts." if wanted is None else f"no counts of {wanted}."
+        console.note("Nothing would be sent: " + (counts if consent.granted else f"off, {consent.rule}."))
     elif raw:
         sys.stdout.buffer.write(chosen.body)
         sys.stdout.buffer.flush()
@@ -164,11 +170,19 @@ def _record(home: Home, given: Answer) -> None:
     from metavox.telemetry.api import record
 
     with _clear_errors():
+        earlier = home.answer()
         record(home, given)
         console.answer(outcome(given))
+        if given.purposes and _was_yes(earlier):
+            console.answer("This replaces the earlier yes; what was counted under that one is never sent.")
         decided = home.consent(os.environ, SCHEMA.version)
     if given.purposes and not decided.granted:
         console.answer(f"Here and now it is still off: {decided.rule}.")
+
+
+def _was_yes(recorded: str | Unreadable | None) -> bool:
+    given = parse_answer(recorded) if isinstance(recorded, str) else None
+    return given is not None and bool(given.purposes)
 
 
 def _say_no(home: Home) -> None:
@@ -228,10 +242,24 @@ def _collector() -> Address:
         console.fail(f"METAVOX_COLLECTOR_URL: {error}")
 
 
-def _choose(shown: list[Preview], week: str | None) -> Preview | None:
+def _week(text: str) -> Week:
+    try:
+        return Week.parse(text)
+    except ValueError as error:
+        console.fail(f"--week: {error}", code=2)
+
+
+def _check_form(*, raw: bool, as_json: bool) -> None:
+    if raw and as_json:
+        console.fail("--raw and --json are two forms of one answer; choose one", code=2)
+    if raw and sys.stdout.isatty():
+        console.fail("--raw writes bytes that no terminal can show; send them to a file or a pipe", code=2)
+
+
+def _choose(shown: list[Preview], week: Week | None) -> Preview | None:
     """The week that was asked for, else the oldest one that is not settled."""
     if week is not None:
-        return next((one for one in shown if str(one.report.week) == week), None)
+        return next((one for one in shown if one.report.week == week), None)
     return next((one for one in shown if one.report.outcome is None), None)
 
 
@@ -256,14 +284,17 @@ def _in_words(outcome: object) -> str:
     return f"not sent, the collector could not be reached ({outcome.reason}); it is kept for another try"
 
 
-def _present(exists: bool, path: str) -> str:
-    return path if exists else f"none (would be {path})"
+def _present(path: Path) -> str:
+    there = os.path.exists(path)  # Path.exists raises where a folder on the way is closed to us
+    return str(path) if there else f"none (would be {path})"
 
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:  # whoever was listening has gone, and is told nothing
+        raise
     except OSError as error:
         console.fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except sqlite3.Error as error:

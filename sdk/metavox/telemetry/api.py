@@ -17,7 +17,7 @@ from metavox.telemetry.home import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox_privacy.consent import Answer
+    from metavox_privacy.consent import Answer, Consent
     from metavox_privacy.fields import Purpose
     from metavox_privacy.span import AttributeValue
 
@@ -34,7 +34,7 @@ class Status:
         consent_file: Where the answer is or would be kept.
         journal_file: Where the counts are or would be kept.
         weeks: ISO weeks in the journal with their state: ``counting``, ``due``, ``sent``,
-            ``refused`` or ``withdrawn``.
+            ``refused`` or ``withdrawn``; while off, ``kept`` for those that are neither counted nor sent now.
     """
 
     on: bool
@@ -59,13 +59,6 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
     environment = os.environ if environment is None else environment
     home = home or Home.from_environment(environment)
     consent = home.consent(environment, SCHEMA.version)
-    weeks = {}
-    if consent.granted:
-        from metavox.telemetry.journal import Journal
-
-        now = datetime.now(timezone.utc)
-        for report in Journal(home.journal_file, consent, SCHEMA, now).reports():
-            weeks[str(report.week)] = report.outcome or ("due" if now >= report.week.end else "counting")
     return Status(
         consent.granted,
         consent.rule,
@@ -73,8 +66,18 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
         consent.since,
         home.consent_file,
         home.journal_file,
-        weeks,
+        _weeks(home, consent),
     )
+
+
+def _weeks(home: Home, consent: Consent) -> dict[str, str]:
+    from metavox.telemetry.journal import Journal, weeks_kept
+
+    if not consent.granted:
+        return {str(week): state for week, state in weeks_kept(home.journal_file).items()}
+    now = datetime.now(timezone.utc)
+    reports = Journal(home.journal_file, consent, SCHEMA, now).reports()
+    return {str(one.week): one.outcome or ("due" if now >= one.week.end else "counting") for one in reports}
 
 
 def consent() -> Status:

@@ -46,9 +46,11 @@ def ask(conversation: Conversation, schema: Schema, now: datetime) -> Answer:
 
     Ctrl-C and the end of the input are a "not now", whatever was answered before.
     """
-    show_notice(conversation.out, conversation.columns, schema)
-    print(f"Enter means no; p shows the exact bytes {conversation.example_of} would add.", file=conversation.out)
     try:
+        show_notice(conversation.out, conversation.columns, schema)
+        print(
+            f"Enter means no; p shows the exact bytes {conversation.example_of} would add.", file=conversation.out
+        )
         given = frozenset(purpose for purpose in PURPOSES if _is_yes(conversation, purpose))
     except (KeyboardInterrupt, EOFError):
         print(file=conversation.out)
@@ -66,7 +68,10 @@ def answer(purposes: frozenset[Purpose], schema: Schema, now: datetime, *, later
 def _is_yes(conversation: Conversation, purpose: Purpose) -> bool:
     while True:
         print(f"{QUESTIONS[purpose]} [y/N] ", end="", file=conversation.out, flush=True)
-        line = conversation.read_line()
+        try:
+            line = conversation.read_line()
+        except UnicodeDecodeError:  # a key of another keyboard is no yes
+            return False
         if not line:
             raise EOFError
         reply = line.strip().lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -15,6 +16,7 @@ from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 
 _POLICY = Path("/etc/metavox/policy.json")
+_NOWHERE = Path(os.devnull, "metavox")  # where nothing can be, so that it reads as off and takes no file
 _LONGEST = 64 * 1024
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for a writer
 _UNFINISHED = ".consent-"
@@ -36,13 +38,22 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Home:
-        """The platform's own folders, or the one that ``METAVOX_HOME`` names; the policy file never moves."""
+        """The platform's own folders, or the one that ``METAVOX_HOME`` names; the policy file never moves.
+
+        Somebody without a home folder, as many containers' users are, has no place for an answer: off.
+        """
         chosen = environment.get("METAVOX_HOME")
         if chosen:
             return cls(Path(chosen), Path(chosen))
         from platformdirs import user_config_path, user_state_path
 
-        return cls(user_config_path("metavox"), user_state_path("metavox"))
+        try:
+            config, state = user_config_path("metavox"), user_state_path("metavox")
+        except RuntimeError:
+            return cls(_NOWHERE, _NOWHERE)
+        if not (config.is_absolute() and state.is_absolute()):  # older platformdirs: "~", below the current folder
+            return cls(_NOWHERE, _NOWHERE)
+        return cls(config, state)
 
     @property
     def consent_file(self) -> Path:
@@ -102,6 +113,8 @@ class Home:
 
 def make_private_folder(folder: Path) -> None:
     """Make a folder and its missing parents, for the owner alone (0700); raises OSError."""
+    if folder == _NOWHERE:
+        raise OSError(errno.ENOENT, "there is no home folder; METAVOX_HOME can name one", str(folder))
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 

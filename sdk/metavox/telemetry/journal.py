@@ -87,6 +87,21 @@ def built_tokens(path: Path) -> dict[Week, bytes]:
         return {}
 
 
+def weeks_kept(path: Path) -> dict[Week, str]:
+    """Each week with its outcome, or "kept" while there is none; {} when there is no journal.
+
+    For looking while contributions are off: nothing is counted, built, deleted or written.
+
+    Raises:
+        sqlite3.Error, OSError: the journal cannot be read.
+    """
+    if not os.path.exists(path):  # Path.exists raises where a folder on the way is closed to us
+        return {}
+    kept = "SELECT week, coalesce(outcome, 'kept') FROM reports ORDER BY week"
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as sql:
+        return {Week.parse(week): outcome for week, outcome in sql.execute(kept).fetchall()}
+
+
 def withdraw(home: Home) -> dict[Week, bytes]:
     """After a no: delete all that could only have been sent under a yes, and the journal with it if that is all.
 

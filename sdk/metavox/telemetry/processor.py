@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,13 @@ class ContributionProcessor(SpanProcessor):
 
     def __init__(self, contribution: Contribution | None = None) -> None:
         self._contribution = contribution or Contribution.from_environment(os.environ)
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            begin = weakref.WeakMethod(self._begin)
+            os.register_at_fork(after_in_child=lambda: (again := begin()) and again())
+
+    def _begin(self) -> None:
+        """Empty and unlocked; a forked child begins again, since what waits is the parent's to count."""
         self._lock = threading.Lock()
         self._waiting: list[Span] = []
         self._flushed = time.monotonic()

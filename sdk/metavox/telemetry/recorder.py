@@ -78,10 +78,14 @@ class Recorder:
         return self._deliver(spans)
 
     def _deliver(self, spans: list[Span]) -> list[Span]:
-        try:
-            for span in spans:
-                emit(span)
-        except Exception:  # a broken exporter of the user's is not a broken request
-            _log.debug("spans could not be given to the tracer provider", exc_info=True)
+        for span in spans:
+            _offer(span)
         self._contribution.on_spans(spans)
         return spans
+
+
+def _offer(span: Span) -> None:
+    try:
+        emit(span)
+    except Exception:  # a broken exporter of the user's is no broken request, and costs no other span
+        _log.debug("a span could not be given to the tracer provider", exc_info=True)

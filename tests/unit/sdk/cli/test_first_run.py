@@ -77,8 +77,13 @@ def test_not_now_lasts_half_a_year():
 
 
 DRIVER = """
-import fcntl, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if "in the background" in sys.argv and os.fork() == 0:
+    os.setpgid(0, 0)
+elif "in the background" in sys.argv:
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
 from metavox.cli import console
 from metavox.cli.first_run import maybe_ask
 from metavox.params import SamplingParams
@@ -92,13 +97,13 @@ print("the end")
 class Person:
     """Somebody at a terminal, who reads and types."""
 
-    def __init__(self, home: Path, columns: int = 80, **environment: str) -> None:
+    def __init__(self, home: Path, *arguments: str, columns: int = 80, **environment: str) -> None:
         self.home = home
         self._terminal, far_end = pty.openpty()
         fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         silent = {name: value for name, value in os.environ.items() if name not in (*SILENT, "COLUMNS", "LINES")}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", DRIVER],
+            [sys.executable, "-W", "error", "-c", DRIVER, *arguments],
             stdin=far_end, stdout=far_end, stderr=far_end, cwd=ROOT, start_new_session=True,
             env={**silent, "METAVOX_HOME": str(home), **environment},
         )  # fmt: skip
@@ -175,7 +180,7 @@ def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(tmp_path: Pat
     person = Person(tmp_path)
     person.answer("improve", "p\n")
     person.wait_for("in base64:")
-    seen = len(person.screen)
+    seen = person.screen.index("in base64:")  # what follows may be read with it
     person.wait_for(f"{QUESTIONS['improve']} [y/N]", after=seen)
     person.answer("improve", "\n")
     person.answer("publish", "\n")
@@ -207,6 +212,13 @@ def test_nobody_is_asked_where_the_environment_says_off(tmp_path: Path, environm
     assert person.leave() is None
     assert person.screen.split() == ["the", "end"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_in_the_background_asks_nothing_since_reading_would_stop_it(tmp_path: Path):
+    person = Person(tmp_path, "in the background")
+
+    assert person.leave() is None
+    assert person.screen.split() == ["the", "end"]
 
 
 def test_what_was_typed_before_the_question_is_no_answer(tmp_path: Path):

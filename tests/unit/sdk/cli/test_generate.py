@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_what_goes_wrong_is_told_on_standard_error(tmp_path: Path, arguments: li
     if code == 1:
         assert result.stderr.startswith("metavox: ")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_letter_that_the_terminal_does_not_have_breaks_nothing(tmp_path: Path, encoding: str):
+    home = tmp_path / "\N{HIRAGANA LETTER A}"
+    script = "import sys; sys.argv = ['metavox', 'telemetry', 'status']; from metavox.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "METAVOX_HOME": str(home), "PYTHONIOENCODING": encoding},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"consent.json" in done.stdout
 
 
 def test_the_version_is_told_without_importing_anything_heavy():

@@ -4,6 +4,10 @@ import errno
 import gzip
 import hashlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,7 +21,7 @@ from metavox_privacy.consent import parse_answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
-from tests.unit.sdk.cli.shared import run
+from tests.unit.sdk.cli.shared import SILENT, run
 from tests.unit.sdk.telemetry.shared import agree, record_of
 from tests.unit.sdk.telemetry.test_uploader import Server, serving
 
@@ -52,6 +56,23 @@ def test_status_says_what_decided_and_where_the_files_would_be(home: Path):
     assert "Contributions are off: nobody has been asked, or answered." in said
     assert f"none (would be {home / 'consent.json'})" in said
     assert "DO_NOT_TRACK is set" in run(home, "telemetry", "status", DO_NOT_TRACK="1").stdout
+
+
+def test_status_tells_of_weeks_that_are_kept_while_the_environment_says_off(home: Path):
+    count_last_week(home)
+
+    assert f"Weeks:        {LAST_WEEK} kept" in run(home, "telemetry", "status", DO_NOT_TRACK="1").stdout
+
+
+def test_status_says_off_where_it_may_not_look(home: Path, monkeypatch: pytest.MonkeyPatch):
+    def closed(path: Path) -> bool:  # as Python 3.11 answers, where a folder on the way cannot be entered
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", closed)
+    result = run(home, "telemetry", "status")
+
+    assert result.exit_code == 0
+    assert "Contributions are off" in result.stdout
 
 
 def test_status_lists_the_weeks(home: Path):
@@ -89,11 +110,22 @@ def test_on_shows_the_notice_and_records_the_purposes_alone_that_were_named(home
 
     assert result.exit_code == 0
     assert "SOLD" in result.stderr
-    assert "On from now, to improve." in result.stdout
+    assert "On from now, to improve; not to publish." in result.stdout
+    assert "replaces" not in result.stdout
     assert given is not None
     assert given.purposes == {"improve"}
     assert given.notice == notice_hash(SCHEMA)
     assert given.schema_version == SCHEMA.version
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_says_that_another_yes_ends_the_earlier_one_and_its_counts(home: Path):
+    count_last_week(home)
+    said = run(home, "telemetry", "on", "--purpose", "improve").stdout
+
+    assert "On from now, to improve; not to publish." in said
+    assert "This replaces the earlier yes; what was counted under that one is never sent." in said
+    assert run(home, "telemetry", "preview").stderr == "Nothing would be sent: no counts.\n"
 
 
 @pytest.mark.usefixtures("terminal")
@@ -203,6 +235,48 @@ def test_preview_in_words_shows_every_field_and_the_hash_of_the_bytes(home: Path
     for field in SCHEMA.dimensions:
         assert field.attribute in shown.stdout
         assert field.attribute in facts["content"][0]["spans"][0]["attributes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--week", "last"], "--week: 'last' is not an ISO week; write it like 2026-W47"),
+        (["--week", "2026-W60"], "--week: "),
+        (["--raw", "--json"], "--raw and --json are two forms of one answer"),
+    ],
+    ids=str,
+)
+def test_preview_says_how_it_was_called_wrongly(home: Path, arguments: list[str], words: str):
+    result = run(home, "telemetry", "preview", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_preview_of_a_week_without_counts_says_so(home: Path):
+    count_last_week(home)
+
+    assert run(home, "telemetry", "preview", "--week", "2020-W01").stderr == (
+        "Nothing would be sent: no counts of 2020-W01.\n"
+    )
+
+
+def test_preview_raw_writes_no_bytes_to_a_terminal(home: Path):
+    count_last_week(home)
+    terminal, far_end = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in SILENT}
+    done = subprocess.run(
+        [sys.executable, "-c", "from metavox.cli import main; main()", "telemetry", "preview", "--raw"],
+        env={**environment, "METAVOX_HOME": str(home)},
+        stdout=far_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.write(far_end, b"the end")
+    os.close(far_end)
+
+    assert done.returncode == 2
+    assert "no terminal can show" in done.stderr
+    assert os.read(terminal, 65536) == b"the end"
+    os.close(terminal)
 
 
 def test_upload_sends_a_week_once(home: Path):

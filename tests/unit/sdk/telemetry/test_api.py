@@ -14,13 +14,14 @@ from metavox import telemetry
 from metavox.errors import MetaVoxError
 from metavox.telemetry.api import example
 from metavox.telemetry.home import Home
+from metavox.telemetry.journal import withdraw
 from metavox.telemetry.readable import as_document
 from metavox_privacy.consent import ASK_AGAIN_AFTER, parse_answer
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import decode
-from tests.spans import BOTH
+from tests.spans import BOTH, WEEK
 from tests.unit.sdk.telemetry.shared import agree, home_in, journal_in, record_of
 
 
@@ -59,6 +60,20 @@ def test_status_after_a_yes(tmp_path: Path):
     assert (found.on, found.purposes, found.rule) == (True, ("improve", "publish"), "the recorded consent")
     assert found.consent_file == home.consent_file
     assert not home.journal_file.exists()
+
+
+def test_status_names_the_weeks_that_are_kept_while_it_is_off_and_changes_nothing(tmp_path: Path):
+    home = home_in(tmp_path)
+    agree(home)
+    journal_in(home).add([record_of()])
+    before = home.journal_file.read_bytes()
+    found = telemetry.status({"DO_NOT_TRACK": "1"}, home)
+
+    assert (found.on, found.weeks) == (False, {str(WEEK): "kept"})
+    assert home.journal_file.read_bytes() == before
+    journal_in(home).build(WEEK, b"body")
+    withdraw(home)
+    assert telemetry.status({"DO_NOT_TRACK": "1"}, home).weeks == {str(WEEK): "withdrawn"}
 
 
 def test_consent_shows_the_notice_and_records_each_answer(home: Path, monkeypatch, capsys):
@@ -108,12 +123,13 @@ def test_consent_takes_no_argument_that_could_say_yes_for_somebody():
 
 
 def test_the_example_is_a_report_of_this_week_that_a_collector_would_take():
+    before = Week.of(datetime.now(timezone.utc))
     body = example(BOTH)
     assert body is not None
     (report,) = decode(ExportTraceServiceRequest.FromString(body), SCHEMA)
 
     assert isinstance(report, Report)
-    assert report.week == Week.of(datetime.now(timezone.utc))
+    assert report.week in (before, Week.of(datetime.now(timezone.utc)))  # it may turn meanwhile
 
 
 def test_the_readable_form_holds_everything_that_is_in_the_bytes():

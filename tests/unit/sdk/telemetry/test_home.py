@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from metavox.telemetry.home import Home
-from metavox_privacy.consent import Answer, Unreadable, parse_answer
+from metavox_privacy.consent import Answer, Unreadable, format_answer, parse_answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 from tests.spans import BOTH
@@ -31,6 +32,28 @@ def test_the_platforms_own_folders_are_the_default(tmp_path: Path, monkeypatch: 
     assert home.consent_file.name == "consent.json"
     assert home.journal_file.name == "journal.sqlite3"
     assert list(tmp_path.iterdir()) == []
+
+
+def no_home(*_: object) -> Path:
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("folder", [no_home, lambda *_: Path("~/.config/metavox")], ids=["newer", "older"])
+def test_without_a_home_folder_it_is_off_and_no_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Callable[..., Path]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_config_path", folder)
+    monkeypatch.setattr("platformdirs.user_state_path", folder)
+    (tmp_path / "~/.config/metavox").mkdir(parents=True)
+    yes = format_answer(Answer(BOTH, YES, notice_hash(SCHEMA), SCHEMA.version))
+    (tmp_path / "~/.config/metavox/consent.json").write_text(yes)  # somebody else's, in the current folder
+    home = Home.from_environment({})
+
+    assert home.answer() is Unreadable.FILE
+    assert not home.consent({}, SCHEMA.version).granted
+    with pytest.raises(OSError, match="METAVOX_HOME can name one"):
+        agree(home)
 
 
 def test_a_recorded_answer_can_be_read_by_its_owner_alone(tmp_path: Path):

@@ -187,7 +187,7 @@ def raw_server(answer: bytes, pause: float) -> Iterator[Address]:
         thread.join()
 
 
-@pytest.mark.parametrize(("answer", "pause"), [(b"", 0.6), (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40, 0.02)])
+@pytest.mark.parametrize(("answer", "pause"), [(b"", 3), (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40, 0.1)])
 def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(answer: bytes, pause: float):
     with raw_server(answer, pause) as address:
         start = time.monotonic()
@@ -195,7 +195,7 @@ def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(answer: bytes, pau
         took = time.monotonic() - start
 
     assert isinstance(outcome, Unreachable)
-    assert took < 0.6
+    assert took < 2.5  # far from the deadline, for a busy machine; and from the server's patience
 
 
 def test_what_is_not_http_is_unreachable():
