@@ -37,6 +37,19 @@ HEADERS = {"Content-Type": "application/x-protobuf"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("METAVOX_")} | {"COLUMNS": "120"}
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """End the service of a test that failed before it could."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def command(*words: str) -> list[str]:
     return [sys.executable, "-c", "from metavox_collector.cli import main; main()", *words]
 
@@ -70,6 +83,7 @@ def start(directory: Path, *words: str, **environment: str) -> Service:
         text=True,
         env=CLEAN | environment,
     )
+    STARTED.append(process)
     assert process.stdout is not None
     line = process.stdout.readline()
     if "http://" not in line:
