@@ -21,6 +21,7 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)
 from metavox.cli import main
 main()
 """
+INTERRUPTED = "metavox: interrupted; everything the demo made is removed\n"
 COMMAND = [sys.executable, "-c", SCRIPT, "demo", "--prompts", "8"]
 
 
@@ -83,12 +84,12 @@ def test_an_interrupted_demo_leaves_nothing(user):
     # Once the collector has told its address the demo is in the middle of its work.
     url = next(line for line in process.stdout if line.startswith("http://")).split(",")[0]
     time.sleep(1)
-    for _ in range(3):  # an impatient person
+    while process.poll() is None:  # an impatient person
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.05)
+        time.sleep(0.01)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "metavox: interrupted; everything the demo made is removed\n"
+    assert errors == INTERRUPTED
     assert left(folder / "tmp") == []
     assert left(folder / "home") == []
     port = int(url.rpartition(":")[2])
@@ -104,6 +105,7 @@ def test_a_terminated_demo_leaves_nothing_either(user, when):
     if when != "http://":
         time.sleep(0.2)  # the collector is on its way, and has not told its address
     process.terminate()
-    process.communicate(timeout=60)  # ends only when its children have closed its output
+    _, errors = process.communicate(timeout=60)  # ends only when its children have closed its output
     assert process.returncode == 130
+    assert errors == INTERRUPTED
     assert left(folder / "tmp") == []

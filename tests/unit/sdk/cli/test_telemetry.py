@@ -346,6 +346,23 @@ def test_upload_while_off_sends_nothing(home: Path):
     assert server.requests == []
 
 
+@pytest.mark.parametrize("verb", ["off", "upload"])
+def test_somebody_who_stopped_listening_is_told_nothing(home: Path, verb: str):
+    count_last_week(home)
+    nobody, output = os.pipe()
+    os.close(nobody)
+    environment = {name: value for name, value in os.environ.items() if name not in SILENT}
+    done = subprocess.run(
+        [sys.executable, "-c", "from metavox.cli import main; main()", "telemetry", verb],
+        env={**environment, "METAVOX_HOME": str(home), "DO_NOT_TRACK": "1"},
+        stdout=output, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(output)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (home / "journal.sqlite3").exists() is (verb == "upload")
+
+
 def test_a_damaged_journal_is_one_clear_line(home: Path):
     count_last_week(home)
     (home / "journal.sqlite3").write_bytes(b"garbage" * 1000)
