@@ -1,10 +1,17 @@
-"""Fixtures that several suites share."""
+"""What several suites share."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.spans import example_span
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def collector(tmp_path, person):
         "METAVOX_COLLECTOR_PUBLISH_NANO_RHO": str(NANO_RHO),
         "METAVOX_COLLECTOR_IMPROVE_NANO_RHO": "1000000",
     }
-    now = (Week.of(datetime.now(timezone.utc)).end + timedelta(days=11)).isoformat()
+    week = Week.of(datetime.now(timezone.utc))
+    now = (week.end + timedelta(days=11)).isoformat()
     command = [sys.executable, "-m", "metavox_collector"]
     log = tmp_path / "collector" / "log"
     with log.open("wb") as errors:
@@ -95,9 +96,9 @@ def collector(tmp_path, person):
             [*command, *arguments], env=environment, check=True, capture_output=True, text=True
         ).stdout
 
-    yield url, database, now, run
+    yield url, database, week, now, run
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     assert log.read_bytes() == b""
 
@@ -129,10 +130,9 @@ def all_bytes(folder: Path) -> bytes:
 def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     tmp_path, person, collector, exporter
 ):
-    url, database, now, run = collector
+    url, database, week, now, run = collector
     private_model = tmp_path / PROJECT / "model"
     shutil.copytree(str(files("metavox") / "tiny"), private_model)
-    week = Week.of(datetime.now(timezone.utc))
     home = Home(tmp_path / "home", tmp_path / "home", policy=tmp_path / "no-policy")
     home.record(answer(frozenset(PURPOSES), SCHEMA, datetime.now(timezone.utc)))
     consent = home.consent({}, SCHEMA.version)
