@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-c", SCRIPT, "demo", "--prompts", "8"]
 
 @pytest.fixture
 def user(tmp_path):
-    """A user with an empty home, DO_NOT_TRACK and CI, none of which is the business of the demo's own home."""
+    """A user with an empty home and settings of their own, none of which is the demo's business."""
     (tmp_path / "home").mkdir()
     (tmp_path / "tmp").mkdir()
     environment = {
@@ -39,6 +39,8 @@ def user(tmp_path):
         "PYTHONDONTWRITEBYTECODE": "1",
         "DO_NOT_TRACK": "1",
         "CI": "true",
+        "METAVOX_COLLECTOR_URL": "https://collector.example",
+        "METAVOX_COLLECTOR_GRACE_DAYS": "13",
     }
     return tmp_path, environment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -33,7 +34,9 @@ class LocalCollector:
         arguments = ("serve", "--db", self.db, "--sandbox", "--port", "0", "--now", self._now.isoformat())
         command = [*_COMMAND, *arguments]
         # Apart, so that Ctrl-C is the demo's alone, which ends the others without a traceback of theirs.
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=_environment()
+        )
         try:
             self.url = self._address()
         except BaseException:  # Ctrl-C too: nobody calls __exit__ of what was not entered
@@ -67,7 +70,9 @@ class LocalCollector:
         """Run another of its commands, with its output in view; raises MetaVoxError when it fails."""
         sys.stdout.flush()
         command = [*_COMMAND, *arguments]
-        done = subprocess.run(command, stderr=subprocess.STDOUT, check=False, start_new_session=True)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, stderr=subprocess.STDOUT, check=False, start_new_session=True, env=_environment()
+        )
         if done.returncode:
             raise MetaVoxError(f"metavox-collector {arguments[0]} failed; what it printed above says why.")
 
@@ -75,3 +80,8 @@ class LocalCollector:
         """Write the week's dataset and return its folder."""
         self.run("export", "--week", str(week), "--db", self.db, "--out", str(out))
         return max(out.glob(f"metavox-{week}-publish*"), key=lambda path: path.stat().st_mtime)
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of a collector of the user's own, and the address that they upload to."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("METAVOX_COLLECTOR_")}

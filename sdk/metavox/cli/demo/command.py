@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import tempfile
 from contextlib import ExitStack
@@ -91,6 +92,11 @@ def _require_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         console.fail(f"--out {out} cannot be made: {error.strerror}", code=2)
+    if not os.access(out, os.W_OK | os.X_OK):
+        console.fail(f"--out {out} cannot be written", code=2)
+    held = next(out.glob(f"metavox-{Week.of(datetime.now(timezone.utc))}-publish*"), None)
+    if held is not None:  # told here, not by the collector at the end of the minute
+        console.fail(f"--out {out} holds {held.name} already, and a dataset is never overwritten", code=2)
 
 
 def _run(screen: Console, stack: ExitStack, work: Path, out: Path, prompts: int, installations: int) -> Path:

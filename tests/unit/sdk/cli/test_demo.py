@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from metavox.cli.demo import dataset
+from metavox_privacy.week import Week
 from tests.unit.sdk.cli.shared import run
 
 CELL = {
@@ -61,3 +64,23 @@ def test_without_a_temporary_folder_the_demo_says_so(tmp_path: Path, monkeypatch
 
     assert result.exit_code == 1
     assert result.stderr == "metavox: no temporary folder can be made: No space left on device\n"
+
+
+def test_a_folder_that_holds_this_weeks_dataset_already_is_told_at_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    now = datetime.now(timezone.utc)
+    for week in (Week.of(now), Week.of(now + timedelta(minutes=5))):  # it may turn meanwhile
+        (tmp_path / f"metavox-{week}-publish-synthetic").mkdir(exist_ok=True)
+    result = run(tmp_path, "demo", "--out", str(tmp_path))
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "never overwritten" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)  # the superuser may write everywhere
+    result = run(tmp_path, "demo", "--out", str(tmp_path))
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"metavox: --out {tmp_path} cannot be written\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -97,6 +98,14 @@ def test_consent_takes_no_answer_from_a_pipe(home: Path, monkeypatch, capsys, sh
 
     assert capsys.readouterr().out == ""
     assert list(home.iterdir()) == []
+
+
+def test_consent_takes_no_answer_from_what_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdin", closed)
+    with pytest.raises(MetaVoxError, match="needs a person"):
+        telemetry.consent()
 
 
 def test_a_no_to_both_questions_deletes_what_an_earlier_yes_kept(home: Path, monkeypatch, capsys):
