@@ -39,6 +39,7 @@ def user(tmp_path):
         "PYTHONDONTWRITEBYTECODE": "1",
         "DO_NOT_TRACK": "1",
         "CI": "true",
+        "COLUMNS": "80",
         "METAVOX_COLLECTOR_URL": "https://collector.example",
         "METAVOX_COLLECTOR_GRACE_DAYS": "13",
     }

@@ -57,11 +57,11 @@ def test_what_goes_wrong_is_told_on_standard_error(tmp_path: Path, arguments: li
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_letter_that_the_terminal_does_not_have_breaks_nothing(tmp_path: Path, encoding: str):
-    home = tmp_path / "\N{HIRAGANA LETTER A}"
+    home = bytes(tmp_path / "home") + "\N{HIRAGANA LETTER A}".encode()  # bytes: the tests' own locale may be C
     script = "import sys; sys.argv = ['metavox', 'telemetry', 'status']; from metavox.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "METAVOX_HOME": str(home), "PYTHONIOENCODING": encoding},
+        env={**os.environ, "METAVOX_HOME": home, "PYTHONIOENCODING": encoding},
         capture_output=True, timeout=60, check=False,
     )  # fmt: skip
 
