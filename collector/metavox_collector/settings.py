@@ -12,6 +12,7 @@ from metavox_collector.errors import NotAllowed
 from metavox_privacy.fields import Purpose
 
 PREFIX = "METAVOX_COLLECTOR_"
+SDK_VARIABLE = f"{PREFIX}URL"  # where a contributor sends; set on many an operator's own machine
 
 
 class Settings(BaseSettings):
@@ -81,7 +82,9 @@ def load(**given: object) -> Settings:
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in Settings.model_fields
+        if name.startswith(PREFIX)
+        and name != SDK_VARIABLE
+        and name[len(PREFIX) :].lower() not in Settings.model_fields
     )
     if unknown:
         raise NotAllowed(f"{unknown[0]} is not a setting; docs/operating.md lists them")

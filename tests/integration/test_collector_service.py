@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -279,12 +280,23 @@ def test_a_close_whose_reports_stay_in_the_log_is_no_success(tmp_path):
     assert running.stop() == (0, "", "")
 
 
-def test_a_terminal_that_cannot_show_a_rho_fails_no_close(tmp_path):
+def test_a_narrow_terminal_that_cannot_show_a_rho_fails_no_close_and_cuts_no_number(tmp_path):
     assert start(tmp_path, "--sandbox").stop()[0] == 0
     words = ("close", "--db", f"sqlite:///{tmp_path}/collector.db", "--week", "2026-W47", "--now", OVER)
-    closed = run(*words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    closed = run(*words, PYTHONIOENCODING="ascii", PYTHONUTF8="0", COLUMNS="30")
     assert (closed.returncode, closed.stderr) == (0, "")
     assert "2026-W47 released for 'publish' (SYNTHETIC)" in closed.stdout
+    assert re.search(r"performance .*[0-9]\.[0-9][ |]+[0-9]+\.[0-9][ |]*$", closed.stdout, re.MULTILINE)
+
+
+def test_ctrl_c_while_the_parts_are_imported_is_no_traceback(tmp_path):
+    script = (
+        "import sys; sys.meta_path.insert(0, type('Impatient', (), {'find_spec': staticmethod("
+        "lambda name, *_: (_ for _ in ()).throw(KeyboardInterrupt) if name == 'fastapi' else None)}));"
+        "sys.argv = ['metavox-collector', 'serve']; from metavox_collector.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 def test_a_production_collector_takes_no_synthetic_report_and_no_other_time(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,9 @@ from metavox_collector.store import Database
 from metavox_privacy.budget import epsilon
 from metavox_privacy.release import Release
 from metavox_privacy.schema import SCHEMA
+
+_ROOM = 66
+"""Columns that the summary takes; a narrower terminal wraps its lines, where the table would cut numbers."""
 
 
 def close(week: WeekOption, db: Db = None, now: Now = None) -> None:
@@ -32,6 +36,7 @@ def close(week: WeekOption, db: Db = None, now: Now = None) -> None:
 
 def _print(closed: Closed, cap: int) -> None:
     console = Console()
+    console.width = max(console.width, _ROOM)
     for release in closed.releases:
         console.print(_title(release, synthetic=closed.synthetic), highlight=False)
         console.print(_summary(release))
@@ -46,8 +51,8 @@ def _title(release: Release, *, synthetic: bool) -> str:
 
 
 def _summary(release: Release) -> Table:
-    table = Table()
-    for head in ("table", "published", "of possible", "threshold", "σ count", "σ bucket"):
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for head in ("table", "published", "of keys", "threshold", "σ count", "σ bucket"):
         table.add_column(head, justify="left" if head == "table" else "right", no_wrap=True)
     for part in release.tables:
         buckets = f"{part.histogram_scale:.1f}" if part.histogram_scale else ""

@@ -11,6 +11,13 @@ _EXTRA = ("fastapi", "google.rpc", "httpx", "opendp", "pyarrow", "pydantic_setti
 
 def main() -> None:
     """Run a verb; exit status 1 with one line when it cannot be done, 2 when the command was not understood."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # also while the parts are still being imported
+        sys.exit(130)
+
+
+def _main() -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         _fail(f'{", ".join(missing)} not installed. Run: pip install "metavox[collector]"')

@@ -14,11 +14,14 @@ def main() -> None:
     # torch's threads else spin while they wait for one another, and with one core taken by a neighbour
     # that makes small models some forty times slower. Here the process is ours; in a library it is not.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from metavox.cli.console import show_every_letter
-    from metavox.cli.verbs import app
+    try:
+        from metavox.cli.console import show_every_letter
+        from metavox.cli.verbs import app
 
-    show_every_letter()
-    app()
+        show_every_letter()
+        app()
+    except KeyboardInterrupt:  # while the parts are still being imported
+        sys.exit(130)
 
 
 def print_version() -> None:

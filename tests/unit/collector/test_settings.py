@@ -22,6 +22,11 @@ def test_a_name_that_is_no_setting_is_refused(monkeypatch):
         load()
 
 
+def test_the_variable_of_the_sdk_beside_ours_stands_in_nobodys_way(monkeypatch):
+    monkeypatch.setenv("METAVOX_COLLECTOR_URL", "https://collector.example")
+    assert load() == Settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
