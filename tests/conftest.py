@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.spans import example_span
 
-# The same examples in every run, however slow the machine is.
+# The same examples in every run, however slow the machine is, and in a checkout that one may only read.
 settings.register_profile(
-    "repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "repeatable", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
 

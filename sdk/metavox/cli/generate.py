@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from metavox.cli import console
 
 if TYPE_CHECKING:
+    from metavox import LLM
     from metavox.outputs import RequestOutput
     from metavox.params import SamplingParams
 
@@ -33,7 +35,7 @@ def generate(
     chosen = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     try:
         llm = LLM(model, device=device)
-        params = _params(llm.get_default_sampling_params(), chosen)
+        params = _params(llm, {name: value for name, value in chosen.items() if value is not None})
         outputs = llm.generate([_text(prompt) for prompt in prompts], params)
     except MetaVoxError as error:
         console.fail(str(error))
@@ -47,10 +49,18 @@ def _text(prompt: str) -> str:
     return sys.stdin.read() if prompt == "-" else prompt
 
 
-def _params(defaults: SamplingParams, chosen: dict[str, Any]) -> SamplingParams:
-    from dataclasses import replace
+def _params(llm: LLM, chosen: dict[str, Any]) -> SamplingParams:
+    """The checkpoint's own settings under the chosen ones; without them where it asks for what there is not."""
+    from metavox.errors import InvalidRequest
+    from metavox.params import SamplingParams
 
-    return replace(defaults, **{name: value for name, value in chosen.items() if value is not None})
+    try:
+        defaults = llm.get_default_sampling_params()
+    except InvalidRequest as error:
+        if "temperature" not in chosen:
+            raise InvalidRequest(f"{error} On the command line, --temperature sets them aside.") from error
+        defaults = SamplingParams()
+    return replace(defaults, **chosen)
 
 
 def _print(outputs: list[RequestOutput]) -> None:

@@ -87,7 +87,7 @@ def test_top_p_applies_to_what_top_k_left():
     assert probs[0].tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     logits=st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40),
     top_k=st.integers(-1, 50),

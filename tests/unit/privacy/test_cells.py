@@ -22,7 +22,7 @@ spans = st.builds(
 
 @pytest.mark.parametrize("one", SCHEMA.tables, ids=lambda t: t.name)
 @given(st.lists(spans, min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_report_moves_a_table_further_than_its_stated_sensitivity(one, requests):
     added = project(example_report(*requests), one, SCHEMA)
     assert sum(cell.contributors**2 for cell in added.values()) <= squared_count_sensitivity(SCHEMA)

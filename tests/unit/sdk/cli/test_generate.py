@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ def test_a_dash_reads_a_prompt_from_standard_input():
 
     assert piped.exit_code == 0, piped.stderr
     assert piped.stdout == given.stdout
+
+
+def test_settings_of_a_checkpoint_that_cannot_be_met_are_told_and_can_be_set_aside(tmp_path: Path):
+    model = shutil.copytree(str(files("metavox") / "tiny"), tmp_path / "model")
+    (model / "generation_config.json").write_text('{"repetition_penalty": 1.1, "eos_token_id": 0}')
+    arguments = ["generate", "Once upon a time", "--model", str(model), "--max-tokens", "4"]
+    refused = run(tmp_path, *arguments)
+    done = run(tmp_path, *arguments, "--temperature", "0")
+
+    assert refused.exit_code == 1
+    assert "repetition_penalty = 1.1" in refused.stderr
+    assert "On the command line, --temperature sets them aside." in refused.stderr
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.strip()
 
 
 @pytest.mark.parametrize(

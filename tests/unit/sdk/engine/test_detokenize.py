@@ -33,7 +33,7 @@ def test_a_character_of_four_bytes_appears_when_its_last_byte_is_there():
     assert pieces_of("a🦙b".encode()) == ["a", "", "", "", "🦙", "b", ""]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(ids=st.lists(st.integers(0, 256), max_size=40), prompt=st.text(max_size=8))
 def test_the_pieces_join_to_the_decoding_of_the_whole(ids, prompt):
     for skip in (True, False):
@@ -42,7 +42,6 @@ def test_the_pieces_join_to_the_decoding_of_the_whole(ids, prompt):
         assert "".join(pieces_of(ids, ("." * 8 + prompt).encode() + b".", skip)) == whole
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=30))
 def test_valid_text_never_shows_a_replacement_character(text):
     pieces = pieces_of(text.encode(), b"prompt")

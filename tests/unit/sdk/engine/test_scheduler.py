@@ -26,7 +26,7 @@ def run_step(scheduler: Scheduler):
     return plan
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 24), st.integers(1, 20)), min_size=1, max_size=12),
     spare_blocks=st.integers(0, 6),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -81,9 +81,6 @@ def test_the_schema_finds_every_field_of_a_gpu_request():
 words = st.text(min_size=1, max_size=40).map(lambda text: f"\N{SECTION SIGN}{text}")
 
 
-@settings(
-    deadline=None, database=None
-)  # a busy machine is no fault, and neither is a checkout that one may only read
 @given(prompt=words, text=words)
 def test_no_prompt_and_no_answer_is_ever_in_a_span(prompt: str, text: str):
     span = request_span(example_output(prompt=prompt, text=text), INFO, SamplingParams(), GPU)
