@@ -16,6 +16,7 @@ from typer.main import get_command
 from metavox import LLM, SamplingParams
 from metavox.cli import app as sdk_app
 from metavox_collector.cli.verbs import app as collector_app
+from metavox_collector.dataset.columns import LEAST_SIGNAL
 from metavox_collector.settings import Settings
 from metavox_privacy.schema import SCHEMA
 
@@ -68,6 +69,12 @@ def test_operating_md_names_every_setting():
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     missing = [name for name in Settings.model_fields if f"METAVOX_COLLECTOR_{name.upper()}" not in text]
     assert not missing
+
+
+def test_dataset_md_says_from_which_signal_each_figure_is_given():
+    text = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
+    for name, least in LEAST_SIGNAL.items():
+        assert f"| `{name}` | {least} |" in text
 
 
 def commands(app, prefix=()):

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-SUPPORT_PENALTY = 0.75
+SUPPORT_PENALTY = 1.25
 """How many standard deviations of noise a bucket must add to belong to the support."""
 
 
@@ -31,6 +31,12 @@ def denoise(noisy: Sequence[int], scale: float, penalty: float = SUPPORT_PENALTY
     """Keep the best support, clip what is negative in it, zero the rest."""
     first, end = best_support(noisy, scale, penalty)
     return [float(max(value, 0)) if first <= i < end else 0.0 for i, value in enumerate(noisy)]
+
+
+def signal_to_noise(noisy: Sequence[int], scale: float, penalty: float = SUPPORT_PENALTY) -> float:
+    """The units in the best support, in standard deviations of the noise on their sum."""
+    first, end = best_support(noisy, scale, penalty)
+    return sum(max(value, 0) for value in noisy[first:end]) / (scale * math.sqrt(max(end - first, 1)))
 
 
 def quantile(histogram: Sequence[float], edges: Sequence[float], q: float) -> float | None:

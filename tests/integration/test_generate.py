@@ -81,8 +81,15 @@ def test_a_folder_without_a_tokenizer_takes_ids_and_no_text(tmp_path):
 def test_the_bundled_model_writes_text():
     bundled = LLM("metavox/tiny")
     assert bundled.info.model_id == "metavox/tiny"
-    assert bundled.info.dtype == "bfloat16"
+    assert bundled.info.dtype == "float32"
     assert len(str(bundled.generate("Once upon a time", SamplingParams(temperature=0, max_tokens=24)))) > 20
+
+
+def test_the_bundled_model_gives_the_same_text_alone_and_among_others():
+    bundled, params = LLM("metavox/tiny"), SamplingParams(temperature=0.8, seed=3, max_tokens=32)
+    prompts = [f"Once upon a time there was a {animal}" for animal in ("fox", "dog", "cat", "bird", "bear", "duck")]
+    together = bundled.generate(prompts, params)
+    assert list(map(str, together)) == [str(bundled.generate(prompt, params)) for prompt in prompts]
 
 
 @pytest.mark.parametrize("params", [GREEDY, SamplingParams(seed=7, max_tokens=12, top_k=50, top_p=0.95)])

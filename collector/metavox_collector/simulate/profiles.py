@@ -69,7 +69,7 @@ _MIX: tuple[
     tuple[tuple[str, str, float, str], tuple[str, str, int, str], tuple[str, str, str, str], float, float], ...
 ] = (
     # (model, architecture, parameters, format), device, (engine, version, os, arch), first token, per token
-    (("metavox/tiny", _QWEN3, 1.1e6, "bfloat16"), _AVX512, ("metavox", "0.1.0", *_LINUX), 0.006, 0.0016),
+    (("metavox/tiny", _QWEN3, 3.5e6, "float32"), _AVX512, ("metavox", "0.1.0", *_LINUX), 0.006, 0.0016),
     (
         ("Qwen/Qwen3-8B", _QWEN3, 8.2e9, "bfloat16"),
         _nvidia("NVIDIA GeForce RTX 4090", 24),

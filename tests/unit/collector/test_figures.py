@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from metavox_collector.dataset.figures import LEAST_RATE_SIGNAL, LEAST_SIGNAL, rows_of
+from metavox_collector.dataset.columns import LEAST_SIGNAL
+from metavox_collector.dataset.figures import rows_of
 from metavox_collector.store import LabelledRelease
 from metavox_privacy.release import Release, ReleasedCell, ReleasedTable
 from metavox_privacy.schema import SCHEMA
@@ -38,7 +39,7 @@ def test_noise_alone_gives_no_figure_but_once_in_hundreds():
 def test_a_histogram_is_published_also_when_no_figure_is():
     made = rows({metric.name: (0,) * metric.buckets for metric in SCHEMA.metrics})
     assert all(len(row["histogram"]) == SCHEMA.metric[name].buckets for name, row in made.items())
-    assert all(row["signal_to_noise"] < LEAST_SIGNAL for row in made.values())
+    assert all(row["signal_to_noise"] < min(LEAST_SIGNAL.values()) for row in made.values())
 
 
 def test_a_share_needs_a_clearer_signal_than_a_quantile():
@@ -47,8 +48,18 @@ def test_a_share_needs_a_clearer_signal_than_a_quantile():
         total = round(signal * SCALE * 2**0.5)
         return rows({**histograms, "error_rate": (total, 0)})["error_rate"]["share"]
 
-    assert share_at(LEAST_RATE_SIGNAL - 0.1) is None
-    assert share_at(LEAST_RATE_SIGNAL + 0.1) == 0
+    assert share_at(LEAST_SIGNAL["share"] - 0.1) is None
+    assert share_at(LEAST_SIGNAL["share"] + 0.1) == 0
+
+
+@pytest.mark.parametrize("signal", [5, 7, 9, 11, 13, 25])
+def test_each_figure_is_given_from_its_own_signal_on(signal):
+    histograms = {metric.name: [0] * metric.buckets for metric in SCHEMA.metrics}
+    histograms["request_duration"][30] = round(signal * SCALE)
+    row = rows({name: tuple(values) for name, values in histograms.items()})["request_duration"]
+    assert row["signal_to_noise"] == pytest.approx(signal)
+    for name in set(FIGURES) - {"share"}:
+        assert (row[name] is not None) == (signal >= LEAST_SIGNAL[name]), name
 
 
 def test_a_clear_signal_gives_every_figure_near_the_truth():
@@ -59,7 +70,7 @@ def test_a_clear_signal_gives_every_figure_near_the_truth():
     made = rows({name: tuple(values) for name, values in histograms.items()})
     for metric in SCHEMA.metrics:
         row = made[metric.name]
-        assert row["signal_to_noise"] > LEAST_SIGNAL
+        assert row["signal_to_noise"] > max(LEAST_SIGNAL.values())
         if metric.is_rate:
             assert row["share"] == pytest.approx(1, abs=0.05)
             assert row["p50"] is None

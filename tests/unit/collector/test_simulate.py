@@ -55,7 +55,7 @@ def test_the_tiny_model_on_a_cpu_has_the_largest_share():
     tiny = next(r.cells[0].key for r in REPORTS if r.cells[0].key[position["model"]] == "metavox/tiny")
     expected = {
         "accelerator": "CPU x86-64 AVX-512",
-        "quantization": "bfloat16",
+        "quantization": "float32",
         "engine": "metavox",
         "engine_version": "0.1",
         "os": "linux",

@@ -71,7 +71,7 @@ def test_the_configuration_is_qwen3_and_names_no_folder():
     config = json.loads((TINY / "config.json").read_text())
     assert config["architectures"] == ["Qwen3ForCausalLM"]
     assert config["model_type"] == "qwen3"
-    assert config["dtype"] == "bfloat16"
+    assert config["dtype"] == config["torch_dtype"] == "float32"
     assert config["tie_word_embeddings"] is True
     assert "_name_or_path" not in config
     assert not [value for value in config.values() if isinstance(value, str) and "/" in value]

@@ -99,17 +99,22 @@ def _chart(published: list[dict[str, Any]]) -> Table:
     """Bars from the p50 to the p90 of the speed of one request, on a logarithmic axis."""
     known = [cell for cell in published if _speed(cell)["p50"]]
     low = min((_speed(cell)["p50"] for cell in known), default=1.0) / 1.5
-    high = max((_speed(cell)["p90"] for cell in known), default=10.0)
-    title = "tokens/s of one request, p50 to p90, on a logarithmic axis"
+    high = max((max(_ends(cell)) for cell in known), default=10.0)
+    title = "tokens/s of one request, p50 to p90 where it is known, on a logarithmic axis"
     chart = Table(title=title, title_justify="left", box=None, show_header=False)
     for cell in known:
-        begin, end = (math.log(_speed(cell)[name] / low) for name in ("p50", "p90"))
+        begin, end = (math.log(value / low) for value in _ends(cell))
         device, model, _, concurrency = cell["key"]
         label = f"{device}, {model.rpartition('/')[2]} ({concurrency})"
         chart.add_row(label, Bar(math.log(high / low), begin, max(end, begin * 1.02), width=24))
     chart.caption = f"from {low:.0f} to {high:.0f} tokens/s"
     chart.caption_justify = "left"
     return chart
+
+
+def _ends(cell: dict[str, Any]) -> tuple[float, float]:
+    speed = _speed(cell)
+    return speed["p50"], speed["p90"] or speed["p50"]
 
 
 def _speed(cell: dict[str, Any]) -> dict[str, Any]:
