@@ -40,9 +40,11 @@ class Settings(BaseSettings):
         5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
     )
     accept_weeks: int = Field(
-        4, ge=2, le=4, description="for how many weeks after its end a week's reports are taken, and kept"
+        4, ge=2, le=4, description="for how many weeks, 2 to 4, after its end a week's reports are taken, and kept"
     )
-    grace_days: int = Field(10, ge=0, le=13, description="how long after its end a week can be closed, in days")
+    grace_days: int = Field(
+        10, ge=0, le=13, description="how long after its end a week can be closed, 0 to 13 days"
+    )
     publish_nano_rho: int = Field(10_000_000, ge=1000, description="budget of a published release, in nano-rho")
     improve_nano_rho: int = Field(3_000_000, ge=1000, description="budget of the maintainers' release, in nano-rho")
     yearly_cap_nano_rho: int = Field(
@@ -94,4 +96,4 @@ def load(**given: object) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         which = f"the setting {name} is wrong" if name else "the settings are wrong"
-        raise NotAllowed(f"{which}: {first['msg'].lower()}") from None
+        raise NotAllowed(f"{which}: {first['msg'].lower().removeprefix('value error, ')}") from None

@@ -32,7 +32,7 @@ def notice(schema: Schema) -> str:
         "ids of you or of this machine.",
         "Why": "improve: statistics for the maintainers. publish: anonymous datasets, with noise, that are "
         "published and SOLD to hardware vendors, cloud providers, software companies, researchers and analysts.",
-        "Kept": "Here until the first run 28 days after the week, or your no. At the collector until the week is "
+        "Kept": "Here for 28 days and to the next counted run, or to your no. At the collector until the week is "
         "closed, at most 30 days; then noisy sums.",
         "Rights": "Your consent is the legal basis (GDPR Art. 6(1)(a)). Withdraw whenever you like: metavox "
         "telemetry off. You may ask for access and erasure, and complain to a data protection authority.",

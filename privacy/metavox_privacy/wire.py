@@ -120,7 +120,9 @@ def _report_of(resource_spans: ResourceSpans, schema: Schema) -> Report:
     header = _Header.read(resource_spans.resource.attributes, schema)
     _require(len(resource_spans.scope_spans) == 1, "a report has one scope")
     spans = resource_spans.scope_spans[0].spans
-    _require(0 < len(spans) <= schema.cells_per_report, "a report holds between 1 and K cells")
+    _require(
+        0 < len(spans) <= schema.cells_per_report, f"a report holds between 1 and {schema.cells_per_report} cells"
+    )
     cells = tuple(_decode_cell(span, schema) for span in spans)
     _require(len({cell.key for cell in cells}) == len(cells), "a report names the same cell twice")
     report = Report(header.report_id, header.week, schema.version, header.purposes, cells, header.synthetic)
@@ -128,7 +130,7 @@ def _report_of(resource_spans: ResourceSpans, schema: Schema) -> Report:
     # something (a name, an event, a time, an unknown field) was there that the schema does not know.
     _require(
         _encode_report(report, schema) == resource_spans,
-        "the report holds something beside the schema's fields",
+        "the report holds something beside the schema's fields, or times that are not its week's",
     )
     return report
 

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from metavox.errors import MetaVoxError
 from metavox.llm import LLM
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
@@ -10,7 +11,7 @@ from metavox.params import SamplingParams
 if TYPE_CHECKING:
     from metavox import telemetry
 
-__all__ = ["LLM", "RequestOutput", "SamplingParams", "telemetry"]
+__all__ = ["LLM", "MetaVoxError", "RequestOutput", "SamplingParams", "telemetry"]
 
 
 def __getattr__(name: str) -> object:

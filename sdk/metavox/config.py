@@ -29,7 +29,13 @@ NEUTRAL: Neutral = {
     "enable_lora": (False,),
     "speculative_config": (None,),
     "disable_log_stats": (False, True),
+    "disable_custom_all_reduce": (False, True),
+    "download_dir": (None,),
+    "hf_overrides": (None, {}),
+    "runner": ("auto", "generate"),
+    "task": ("auto", "generate"),
 }
+NEUTRAL_FOR_GENERATE: Neutral = {"lora_request": (None,), "priority": (None, 0)}
 
 
 @dataclass(frozen=True)

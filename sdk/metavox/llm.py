@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union, overload
 
-from metavox.config import NEUTRAL, EngineConfig, EngineInfo
+from metavox.config import NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
 from metavox.errors import InvalidRequest, MissingExtra, known_arguments, known_keywords
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
@@ -110,7 +110,7 @@ class LLM:
         self, prompts: Sequence[Prompt], sampling_params: Params = None, *, use_tqdm: bool = True
     ) -> list[RequestOutput]: ...
 
-    @known_arguments("generate")
+    @known_arguments("generate", NEUTRAL_FOR_GENERATE)
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],

@@ -29,6 +29,13 @@ NEUTRAL: Neutral = {
     "prompt_logprobs": (None,),
     "structured_outputs": (None,),
     "detokenize": (True,),
+    "extra_args": (None, {}),
+    "guided_decoding": (None,),
+    "length_penalty": (1.0,),
+    "logits_processors": (None, []),
+    "spaces_between_special_tokens": (True,),
+    "truncate_prompt_tokens": (None,),
+    "use_beam_search": (False,),
 }
 
 

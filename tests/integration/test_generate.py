@@ -496,6 +496,12 @@ def test_what_vllms_users_write_out_is_taken_where_it_asks_for_nothing(folder):
             LLM(folder, **{name: value})
 
 
+def test_generate_takes_what_asks_for_nothing_too(llm):
+    assert llm.generate("the", GREEDY, lora_request=None, priority=0).finished
+    with pytest.raises(UnknownArgument, match=r"generate: lora_request = .* is not supported"):
+        llm.generate("the", GREEDY, lora_request="adapter")
+
+
 def test_the_repr_says_what_is_loaded_and_where(llm, folder):
     assert repr(llm) == (
         f"LLM({str(folder)!r}, Qwen3ForCausalLM, {llm.info.num_parameters:,} parameters, float32 on cpu, "

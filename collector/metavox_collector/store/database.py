@@ -153,7 +153,9 @@ def _engine(url: str, busy_timeout: float) -> Engine:
             sqlite.require_file(parsed)
         # Parameters may be a person's report: they are kept out of every message and log.
         engine = create_engine(parsed, hide_parameters=True)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except ImportError as error:
+        raise WrongDatabase(f"the driver of this kind of database is not installed: {error.name}") from None
+    except (ArgumentError, NoSuchModuleError) as error:
         raise WrongDatabase(
             f"the database's URL is not understood; write it like sqlite:///collector.db ({type(error).__name__})"
         ) from None

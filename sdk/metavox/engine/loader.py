@@ -107,7 +107,9 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if not index.is_file():
-        raise InvalidCheckpoint(f"{folder} has neither {single.name} nor {index.name}.")
+        raise InvalidCheckpoint(
+            f"{folder} has neither {single.name} nor {index.name}; give a checkpoint that is stored as safetensors."
+        )
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(_is_file_name(name) for name in names.values()):
         raise InvalidCheckpoint(f"{index} must map each tensor to the name of a file beside it.")

@@ -72,5 +72,5 @@ def load_tokenizer(model: Path, asked: str | os.PathLike[str] | None) -> HubToke
     try:
         inner = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers raise bare Exception, among others
-        raise InvalidCheckpoint(f"The tokenizer in {folder} cannot be loaded: {error}.") from error
+        raise InvalidCheckpoint(f"The tokenizer in {folder} cannot be loaded ({error}); fetch it again.") from error
     return HubTokenizer(inner)

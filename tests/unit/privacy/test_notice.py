@@ -82,5 +82,5 @@ def test_the_hash_changes_with_the_list_even_where_the_words_do_not(change: dict
     assert notice_hash(replace(SCHEMA, **change)) != notice_hash(SCHEMA)  # type: ignore[arg-type]
 
 
-def test_the_week_is_kept_until_the_first_run_that_can_delete_it():
-    assert "until the first run 28 days after the week, or your no" in notice(SCHEMA)
+def test_the_week_is_kept_until_the_first_counted_run_that_can_delete_it():
+    assert "for 28 days and to the next counted run, or to your no" in notice(SCHEMA)

@@ -40,6 +40,8 @@ def preview(
     if chosen is None:
         counts = "no counts." if wanted is None else f"no counts of {wanted}."
         console.note("Nothing would be sent: " + (counts if consent.granted else f"off, {consent.rule}."))
+        if as_json:
+            console.answer("null")
     elif raw:
         sys.stdout.buffer.write(chosen.body)
         sys.stdout.buffer.flush()

@@ -126,6 +126,7 @@ def test_on_says_that_another_yes_ends_the_earlier_one_and_its_counts(home: Path
     assert "On from now, to improve; not to publish." in said
     assert "This replaces the earlier yes; what was counted under that one is never sent." in said
     assert run(home, "telemetry", "preview").stderr == "Nothing would be sent: no counts.\n"
+    assert run(home, "telemetry", "preview", "--json").stdout == "null\n"
 
 
 @pytest.mark.usefixtures("terminal")
