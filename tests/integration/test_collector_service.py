@@ -202,7 +202,7 @@ def test_out_of_vocabulary_short_histograms_and_too_many_cells_are_each_told(ser
 
     assert spoiled(unknown_word) == (1, "not taken: gen_ai.request.model is outside its vocabulary (1 report)")
     assert "does not sum to 256" in spoiled(one_unit_more)[1]
-    assert spoiled(five_cells)[0] == 5
+    assert spoiled(five_cells) == (5, "not taken: a report holds between 1 and 4 cells (1 report)")
 
 
 def connected(service: Service, said: bytes = b"") -> socket.socket:
@@ -316,6 +316,7 @@ def test_a_production_collector_takes_no_synthetic_report_and_no_other_time(tmp_
         (("close", "--week", "last", "--db", "sqlite:///x.db"), 2, "write it like 2026-W47"),
         (("close", "--week", "2026-W47", "--db", "sqlite:////nowhere/x.db"), 1, "there is no collector's database"),
         (("close", "--week", "2026-W47", "--db", "words"), 1, "the database's URL is not understood"),
+        (("close", "--week", "2026-W47", "--db", "mssql+pymssql://u:secret@h/x"), 1, "driver of this kind"),
         (("serve", "--host", "0.0.0.0", "--db", "sqlite:////nowhere/x.db"), 1, "--allow-public"),  # noqa: S104
         (("serve", "--db", "sqlite:////nowhere/x.db", "--port", "0"), 1, "unable to open"),
         (("serve", "--now", "tomorrow", "--sandbox"), 2, "is not a moment"),

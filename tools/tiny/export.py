@@ -51,8 +51,7 @@ def _write_weights(path: Path, model: Qwen3ForCausalLM) -> None:
 
 
 def _config(model: Qwen3ForCausalLM) -> dict[str, object]:
-    # Stored in bfloat16 to be small, run in float32: that is faster on most CPUs at this size, and a prompt then
-    # gives the same tokens alone and among others.
+    # Stored in bfloat16 to be small, run in float32, so that a prompt gives the same tokens alone and among others.
     config = model.config
     return {
         "architectures": ["Qwen3ForCausalLM"],

@@ -47,5 +47,5 @@ def test_an_unknown_argument_is_refused():
 
 def test_budgets_that_no_year_could_pay_are_refused(monkeypatch):
     monkeypatch.setenv(f"{PREFIX}YEARLY_CAP_NANO_RHO", "12000000")
-    with pytest.raises(NotAllowed, match="larger together than the yearly cap"):
+    with pytest.raises(NotAllowed, match=r"^the settings are wrong: the budgets of .* than the yearly cap"):
         load()

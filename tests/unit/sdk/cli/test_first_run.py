@@ -11,6 +11,8 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -133,10 +135,28 @@ class Person:
         """Read to the end, and see what was recorded."""
         self.wait_for("the end")
         assert self._process.wait(20) == 0
-        os.close(self._terminal)
         file = self.home / "consent.json"
         assert not (self.home / "journal.sqlite3").exists()
         return parse_answer(file.read_text()) if file.exists() else None
+
+    def stand_up(self) -> None:
+        """End what is still running, whatever became of the test."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def sit(tmp_path: Path) -> Iterator[Callable[..., Person]]:
+    """Seat a person at a terminal of their own."""
+    with ExitStack() as stack:
+
+        def seat(*arguments: str, columns: int = 80, **environment: str) -> Person:
+            person = Person(tmp_path, *arguments, columns=columns, **environment)
+            stack.callback(person.stand_up)
+            return person
+
+        yield seat
 
 
 @pytest.mark.parametrize(
@@ -149,9 +169,9 @@ class Person:
     ],
 )
 def test_each_purpose_is_answered_by_itself_and_enter_is_no(
-    tmp_path: Path, keys: tuple[str, str], purposes: set[str]
+    sit: Callable[..., Person], keys: tuple[str, str], purposes: set[str]
 ):
-    person = Person(tmp_path)
+    person = sit()
     person.answer("improve", keys[0])
     person.answer("publish", keys[1])
     given = person.leave()
@@ -164,8 +184,8 @@ def test_each_purpose_is_answered_by_itself_and_enter_is_no(
 
 
 @pytest.mark.parametrize("keys", [("\x03",), ("\x04",), ("y\n", "\x03"), ("y\n", "\x04")], ids=repr)
-def test_ctrl_c_and_the_end_of_input_are_not_now(tmp_path: Path, keys: tuple[str, ...]):
-    person = Person(tmp_path)
+def test_ctrl_c_and_the_end_of_input_are_not_now(sit: Callable[..., Person], keys: tuple[str, ...]):
+    person = sit()
     for purpose, key in zip(("improve", "publish"), keys, strict=False):
         person.answer(purpose, key)
     given = person.leave()
@@ -176,8 +196,8 @@ def test_ctrl_c_and_the_end_of_input_are_not_now(tmp_path: Path, keys: tuple[str
     assert "Traceback" not in person.screen
 
 
-def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(tmp_path: Path):
-    person = Person(tmp_path)
+def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(sit: Callable[..., Person]):
+    person = sit()
     person.answer("improve", "p\n")
     person.wait_for("in base64:")
     seen = person.screen.index("in base64:")  # what follows may be read with it
@@ -195,8 +215,8 @@ def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(tmp_path: Pat
     assert "the secret prompt" not in person.screen
 
 
-def test_forty_columns_are_enough(tmp_path: Path):
-    person = Person(tmp_path, columns=40)
+def test_forty_columns_are_enough(sit: Callable[..., Person]):
+    person = sit(columns=40)
     person.answer("improve", "\n")
     person.answer("publish", "\n")
     person.leave()
@@ -206,23 +226,25 @@ def test_forty_columns_are_enough(tmp_path: Path):
 
 
 @pytest.mark.parametrize("environment", [{"CI": "1"}, {"DO_NOT_TRACK": "1"}], ids=str)
-def test_nobody_is_asked_where_the_environment_says_off(tmp_path: Path, environment: dict[str, str]):
-    person = Person(tmp_path, **environment)
+def test_nobody_is_asked_where_the_environment_says_off(
+    tmp_path: Path, sit: Callable[..., Person], environment: dict[str, str]
+):
+    person = sit(**environment)
 
     assert person.leave() is None
     assert person.screen.split() == ["the", "end"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_in_the_background_asks_nothing_since_reading_would_stop_it(tmp_path: Path):
-    person = Person(tmp_path, "in the background")
+def test_a_job_in_the_background_asks_nothing_since_reading_would_stop_it(sit: Callable[..., Person]):
+    person = sit("in the background")
 
     assert person.leave() is None
     assert person.screen.split() == ["the", "end"]
 
 
-def test_what_was_typed_before_the_question_is_no_answer(tmp_path: Path):
-    person = Person(tmp_path)
+def test_what_was_typed_before_the_question_is_no_answer(sit: Callable[..., Person]):
+    person = sit()
     os.write(person._terminal, b"y\ny\n")  # the driver needs a moment to start
     person.answer("improve", "\n")
     person.answer("publish", "\n")

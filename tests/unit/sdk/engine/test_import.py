@@ -12,7 +12,7 @@ import sys, threading
 opened = []
 watched = ("open", "socket.connect")
 sys.addaudithook(lambda event, args: opened.append((event, str(args[0]))) if event in watched else None)
-from metavox import LLM, RequestOutput, SamplingParams
+from metavox import LLM, MetaVoxError, RequestOutput, SamplingParams
 SamplingParams(temperature=0)
 heavy = {"torch", "transformers", "numpy", "safetensors", "tokenizers"} & set(sys.modules)
 assert not heavy, heavy

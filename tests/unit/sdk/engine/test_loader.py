@@ -104,7 +104,11 @@ def test_a_quantized_tensor_is_unsupported(folder, dtype):
 
 def test_a_folder_without_weights_or_config_says_so(folder):
     (folder / "model.safetensors").unlink()
-    refused(folder, InvalidCheckpoint, "neither model.safetensors nor model.safetensors.index.json")
+    refused(
+        folder,
+        InvalidCheckpoint,
+        "neither model.safetensors nor model.safetensors.index.json; give a checkpoint that is stored",
+    )
     (folder / "config.json").unlink()
     refused(folder, InvalidCheckpoint, "has no config.json")
 
