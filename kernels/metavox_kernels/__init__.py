@@ -1,6 +1,29 @@
 """The operations of the decoder. Each has a naive twin in plain torch that is its specification."""
 
-from metavox_kernels.attention import PagedBatch
-from metavox_kernels.dispatch import paged_attention, rms_norm, rotary, sample, silu_and_mul, store_kv
+from metavox_kernels.attention import LayerCache, PagedBatch
+from metavox_kernels.dispatch import (
+    add_rms_norm,
+    gelu_tanh_and_mul,
+    pack_weight,
+    paged_attention,
+    rms_norm,
+    rotate_and_store,
+    sample,
+    silu_and_mul,
+)
+from metavox_kernels.weight import PackedWeight, Quantization
 
-__all__ = ["PagedBatch", "paged_attention", "rms_norm", "rotary", "sample", "silu_and_mul", "store_kv"]
+__all__ = [
+    "LayerCache",
+    "PackedWeight",
+    "PagedBatch",
+    "Quantization",
+    "add_rms_norm",
+    "gelu_tanh_and_mul",
+    "pack_weight",
+    "paged_attention",
+    "rms_norm",
+    "rotate_and_store",
+    "sample",
+    "silu_and_mul",
+]

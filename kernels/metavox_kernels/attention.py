@@ -1,11 +1,35 @@
 """Attention of a flat batch of tokens over a paged KV cache (Kwon et al., 2023, arXiv:2309.06180)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 SCORE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """One layer's keys and values, in pages.
+
+    Attributes:
+        key: [num_blocks, num_kv_heads, head_dim, block_size], so that the keys of a block lie side by side.
+        value: [num_blocks, num_kv_heads, block_size, head_dim].
+        key_scale, value_scale: [num_blocks, num_kv_heads, block_size] float32, where the cache is int8:
+            what a token's integers of one head are multiplied by. None otherwise.
+    """
+
+    key: Tensor
+    value: Tensor
+    key_scale: Tensor | None = None
+    value_scale: Tensor | None = None
+
+    @property
+    def block_size(self) -> int:
+        """Tokens in a block."""
+        return self.key.shape[3]
 
 
 @dataclass(frozen=True)
@@ -25,22 +49,34 @@ class PagedBatch:
     slot_mapping: Tensor
 
 
-def store_kv_naive(
-    key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, slot_mapping: Tensor
-) -> None:
+def store_kv_naive(key: Tensor, value: Tensor, cache: LayerCache, slot_mapping: Tensor) -> None:
     """Write the new keys and values into their slots of the cache, in place.
 
     Args:
-        key, value: [num_tokens, num_kv_heads, d].
-        key_cache, value_cache: [num_blocks, block_size, num_kv_heads, d], contiguous.
+        key, value: [num_tokens, num_kv_heads, head_dim].
+        cache: where to. An int8 cache keeps round(x / s) with s = max|x| / 127 of each token and head.
         slot_mapping: [num_tokens] int64.
     """
-    key_cache.flatten(0, 1).index_copy_(0, slot_mapping, key)
-    value_cache.flatten(0, 1).index_copy_(0, slot_mapping, value)
+    blocks, offsets = slot_mapping // cache.block_size, slot_mapping % cache.block_size
+    if cache.key_scale is not None and cache.value_scale is not None:
+        key, cache.key_scale[blocks, :, offsets] = _quantized(key)
+        value, cache.value_scale[blocks, :, offsets] = _quantized(value)
+    cache.key[blocks, :, :, offsets] = key.to(cache.key.dtype)
+    cache.value[blocks, :, offsets] = value.to(cache.value.dtype)
+
+
+def _quantized(x: Tensor) -> tuple[Tensor, Tensor]:
+    scale = x.float().abs().amax(-1) / 127
+    return (x.float() / scale.clamp_min(1e-30).unsqueeze(-1)).round(), scale
 
 
 def paged_attention_naive(
-    query: Tensor, key_cache: Tensor, value_cache: Tensor, batch: PagedBatch, scale: float
+    query: Tensor,
+    cache: LayerCache,
+    batch: PagedBatch,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """Causal attention of every sequence's new tokens to all of its tokens in the cache.
 
@@ -48,49 +84,71 @@ def paged_attention_naive(
     (grouped-query attention: Ainslie et al., 2023, arXiv:2305.13245).
 
     Args:
-        query: [num_tokens, num_heads, d].
-        key_cache, value_cache: [num_blocks, block_size, num_kv_heads, d]; num_kv_heads divides num_heads.
+        query: [num_tokens, num_heads, head_dim]; the cache's num_kv_heads divides num_heads.
+        cache: the layer's keys and values.
         batch: where the tokens lie.
-        scale: factor on the scores, d ** -0.5 as a rule.
+        scale: factor on the scores, head_dim ** -0.5 as a rule.
+        window: a token sees itself and the window - 1 tokens before it (Beltagy et al., 2020,
+            arXiv:2004.05150); None sees all before it.
+        softcap: scores s become softcap * tanh(s / softcap) (Gemma 2, 2024, arXiv:2408.00118).
 
     Returns:
-        [num_tokens, num_heads, d] in the dtype of `query`. Scores and softmax are float32, and at most
+        [num_tokens, num_heads * head_dim] in the dtype of `query`. Scores and softmax are float32, and at most
         `SCORE_BYTES` of scores are there at a time, or one query's.
     """
-    block_size = key_cache.shape[1]
     starts, contexts = batch.query_start.tolist(), batch.context_lens.tolist()
     outputs = []
     for s, context in enumerate(contexts):
-        blocks = batch.block_tables[s, : -(-context // block_size)].long()
-        key = key_cache[blocks].flatten(0, 1)[:context]
-        value = value_cache[blocks].flatten(0, 1)[:context]
-        outputs.append(_attend(query[starts[s] : starts[s + 1]], key, value, scale))
-    return torch.cat(outputs)
+        blocks = batch.block_tables[s, : -(-context // cache.block_size)].long()
+        key, value = _gather(cache, blocks, context)
+        outputs.append(_attend(query[starts[s] : starts[s + 1]], key, value, scale, window, softcap))
+    return torch.cat(outputs).flatten(1)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def _gather(cache: LayerCache, blocks: Tensor, context: int) -> tuple[Tensor, Tensor]:
+    """The first `context` keys and values of the blocks, each [context, num_kv_heads, head_dim] float32."""
+    key = cache.key[blocks].float().permute(0, 3, 1, 2)
+    value = cache.value[blocks].float().transpose(1, 2)
+    if cache.key_scale is not None and cache.value_scale is not None:
+        key = key * cache.key_scale[blocks].transpose(1, 2).unsqueeze(-1)
+        value = value * cache.value_scale[blocks].transpose(1, 2).unsqueeze(-1)
+    return key.flatten(0, 1)[:context], value.flatten(0, 1)[:context]
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, softcap: float | None
+) -> Tensor:
     """One sequence: the q rows of `query` are the last q of the `context` rows of `key` and `value`."""
     q, num_heads, _ = query.shape
     context = len(key)
-    key, value = key.float(), value.float()
     rows = max(1, SCORE_BYTES // (4 * num_heads * context))
     outputs = []
     for start in range(0, q, rows):
         part = query[start : start + rows]
         seen = context - q + start + len(part)  # the tokens after these are in no one's past
-        outputs.append(_attend_rows(part, key[:seen], value[:seen], scale))
+        outputs.append(_attend_rows(part, key[:seen], value[:seen], scale, window, softcap))
     return torch.cat(outputs)
 
 
-def _attend_rows(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def _attend_rows(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, softcap: float | None
+) -> Tensor:
     """The same, all scores at once. They are turned into weights in place."""
     q, num_heads, d = query.shape
     context, num_kv_heads, _ = key.shape
     grouped = (query.float() * scale).view(q, num_kv_heads, -1, d).permute(1, 2, 0, 3)  # [h, g, q, d]
     rows = grouped.flatten(1, 2)
     weights = rows @ key.permute(1, 2, 0)  # [h, g * q, c]
-    future = torch.ones(q, context, dtype=torch.bool, device=query.device).triu(context - q + 1)
-    weights.view(*grouped.shape[:3], context).masked_fill_(future, float("-inf"))
+    if softcap is not None:
+        weights.div_(softcap).tanh_().mul_(softcap)
+    weights.view(*grouped.shape[:3], context).masked_fill_(_hidden(q, context, window, query.device), float("-inf"))
     weights.sub_(weights.amax(-1, keepdim=True)).exp_()
     mixed = (weights @ value.transpose(0, 1)) / weights.sum(-1, keepdim=True)
     return mixed.view(grouped.shape).permute(2, 0, 1, 3).reshape(q, num_heads, d).to(query.dtype)
+
+
+def _hidden(q: int, context: int, window: int | None, device: torch.device) -> Tensor:
+    """[q, context] bool: which of the tokens the last q may not look at."""
+    everything = torch.ones(q, context, dtype=torch.bool, device=device)
+    future = everything.triu(context - q + 1)
+    return future if window is None else future | everything.tril(context - q - window)

@@ -5,10 +5,21 @@ here, by the device of its first argument, when it exists.
 """
 
 from metavox_kernels.attention import paged_attention_naive as paged_attention
-from metavox_kernels.attention import store_kv_naive as store_kv
+from metavox_kernels.gated import gelu_tanh_and_mul_naive as gelu_tanh_and_mul
+from metavox_kernels.gated import silu_and_mul_naive as silu_and_mul
+from metavox_kernels.rms_norm import add_rms_norm_naive as add_rms_norm
 from metavox_kernels.rms_norm import rms_norm_naive as rms_norm
-from metavox_kernels.rotary import rotary_naive as rotary
+from metavox_kernels.rotary import rotate_and_store_naive as rotate_and_store
 from metavox_kernels.sample import sample_naive as sample
-from metavox_kernels.silu_and_mul import silu_and_mul_naive as silu_and_mul
+from metavox_kernels.weight import pack_weight_naive as pack_weight
 
-__all__ = ["paged_attention", "rms_norm", "rotary", "sample", "silu_and_mul", "store_kv"]
+__all__ = [
+    "add_rms_norm",
+    "gelu_tanh_and_mul",
+    "pack_weight",
+    "paged_attention",
+    "rms_norm",
+    "rotate_and_store",
+    "sample",
+    "silu_and_mul",
+]

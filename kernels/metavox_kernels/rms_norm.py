@@ -18,3 +18,17 @@ def rms_norm_naive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     x32 = x.to(torch.float32)
     scale = torch.rsqrt(x32.square().mean(-1, keepdim=True) + eps)
     return weight * (x32 * scale).to(x.dtype)
+
+
+def add_rms_norm_naive(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Add `x` to `residual` in place, and normalise the sum.
+
+    Args:
+        x: [num_tokens, d].
+        residual: [num_tokens, d], the residual stream; it is changed.
+        weight, eps: as in `rms_norm_naive`.
+
+    Returns:
+        [num_tokens, d], the norm of the new `residual`.
+    """
+    return rms_norm_naive(residual.add_(x), weight, eps)
