@@ -21,7 +21,7 @@ def rotary_naive(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         [num_tokens, num_heads, d] in the dtype of `x`.
     """
     half = cos.shape[-1]
-    first, second, rest = x.split((half, half, x.shape[-1] - 2 * half), dim=-1)
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
 
@@ -55,8 +55,9 @@ def rotate_and_store_naive(
         [num_tokens, num_heads, head_dim], the queries.
     """
     num_kv_heads, head_dim = cache.key.shape[1:3]
-    heads = qkv.unflatten(-1, (-1, head_dim))
-    query, key, value = heads.split((heads.shape[1] - 2 * num_kv_heads, num_kv_heads, num_kv_heads), dim=1)
+    heads = qkv.reshape(len(qkv), -1, head_dim)
+    query, value = heads[:, : -2 * num_kv_heads], heads[:, -num_kv_heads:]
+    key = heads[:, -2 * num_kv_heads : -num_kv_heads]
     if q_norm is not None and k_norm is not None:
         query, key = rms_norm_naive(query, q_norm, eps), rms_norm_naive(key, k_norm, eps)
     cos, sin = cos[positions], sin[positions]
