@@ -11,10 +11,11 @@ import torch
 
 from metavox.config import EngineConfig, EngineInfo
 from metavox.engine.blocks import BlockAllocator
+from metavox.engine.documents import read_json
 from metavox.engine.engine import Engine
 from metavox.engine.generation import read_generation_defaults
 from metavox.engine.hub import ModelLocation, find_model
-from metavox.engine.loader import choose_dtype, load_decoder, read_json
+from metavox.engine.loader import choose_dtype, load_decoder
 from metavox.engine.memory import context_length, count_blocks
 from metavox.engine.runner import Runner
 from metavox.engine.scheduler import Scheduler
@@ -23,6 +24,7 @@ from metavox.errors import InvalidArgument, shown
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
 from metavox.models.registry import read_config
+from metavox_kernels import LayerCache
 
 # (sequences, tokens) in one step; a host is no faster with more.
 STEP_LIMITS = {"cuda": (256, 2048), "mps": (32, 512), "cpu": (32, 512)}
@@ -55,7 +57,7 @@ def build_engine(config: EngineConfig) -> Engine:
     # A size beyond all bounds is a bare RuntimeError.
     with _memory_for(f"a KV cache of {num_blocks} blocks", advice, RuntimeError):
         kv_cache = _kv_cache(config, shape, num_blocks, dtype, device)
-        model.prepare(min(max_model_len, num_blocks * config.block_size), dtype, device)
+        model.prepare(min(max_model_len, num_blocks * config.block_size), device)
     runner = Runner(model, kv_cache)
     scheduler = Scheduler(BlockAllocator(num_blocks, config.block_size), max_num_seqs, max_num_batched_tokens)
     info = _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks)
@@ -92,10 +94,16 @@ def _step_limits(config: EngineConfig, device: torch.device) -> tuple[int, int]:
 
 def _kv_cache(
     config: EngineConfig, shape: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
+) -> list[LayerCache]:
     """Left unwritten: on a host, pages nobody uses then take no memory."""
-    layout = (shape.num_hidden_layers, 2, num_blocks, config.block_size)
-    return torch.empty(*layout, shape.num_key_value_heads, shape.head_dim, dtype=dtype, device=device)
+    heads, d = shape.num_key_value_heads, shape.head_dim
+    return [
+        LayerCache(
+            torch.empty(num_blocks, heads, d, config.block_size, dtype=dtype, device=device),
+            torch.empty(num_blocks, heads, config.block_size, d, dtype=dtype, device=device),
+        )
+        for _ in shape.layers
+    ]
 
 
 @contextlib.contextmanager
@@ -120,7 +128,7 @@ def _describe(
         requested_model=os.fspath(config.model),
         model_id=location.model_id,
         architecture=shape.architecture,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=model.num_parameters,
         dtype=str(dtype).removeprefix("torch."),
         device=device.type,
         max_model_len=max_model_len,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metavox.engine.loader import read_json
+from metavox.engine.documents import read_json
 from metavox.errors import InvalidCheckpoint, InvalidRequest, shown
 from metavox.params import SamplingParams, as_int
 

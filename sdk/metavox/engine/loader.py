@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from metavox.engine.tensors import TensorFiles, some
 from metavox.errors import InvalidCheckpoint, UnsupportedModel, shown
+from metavox.layers.reader import Part
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
+from metavox_kernels import PackedWeight, Quantization, pack_weight
+from metavox_kernels.weight import TorchWeight
 
 STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises InvalidCheckpoint when there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidCheckpoint(f"{path.parent} is no model: it has no {path.name}.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidCheckpoint(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise InvalidCheckpoint(f"{path} must hold a JSON object, and holds a {type(data).__name__}.")
-    return data
 
 
 def choose_dtype(requested: str, raw: dict[str, Any]) -> torch.dtype:
@@ -42,90 +32,136 @@ def choose_dtype(requested: str, raw: dict[str, Any]) -> torch.dtype:
     return DTYPES[name]
 
 
-def load_decoder(folder: Path, config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> Decoder:
-    """Build the decoder on the meta device and put each tensor in its place as it is read.
+def load_decoder(
+    folder: Path,
+    config: DecoderConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    quantization: Quantization | None = None,
+    quantize_lm_head: bool = False,
+) -> Decoder:
+    """Check that the files hold what the decoder asks for, then build it from them.
 
-    At no time are there two copies of more than one tensor, and of the output matrix of a tied model.
+    At no time is more than one of its matrices there twice.
+
+    Args:
+        folder: the checkpoint.
+        config: its shape.
+        dtype: of the weights; on the CPU everything else is float32, elsewhere of the same dtype.
+        device: where the weights will live.
+        quantization: of the matrices of the layers.
+        quantize_lm_head: whether the embedding and the output matrix are quantized as well.
 
     Raises:
         InvalidCheckpoint: a file is missing or damaged; a tensor is missing, superfluous or of another shape;
             a tied model has an output matrix of its own.
         UnsupportedModel: a tensor is stored in a quantized type.
     """
-    decoder = _empty(config)
-    missing = {name: tuple(parameter.shape) for name, parameter in decoder.named_parameters()}
-    superfluous, head = [], None
-    for name, tensor in _read_tensors(folder):
-        if name in missing:
-            _check(name, tensor, missing.pop(name))
-            _put(decoder, name, tensor.to(device=device, dtype=dtype))
-        elif config.tie_word_embeddings and name == "lm_head.weight":
-            head = tensor
-        elif not name.endswith("rotary_emb.inv_freq"):  # old checkpoints carry what the model computes
-            superfluous.append(name)
+    files = TensorFiles(folder)
+    _check_files(files, config)
+    return Decoder(config, _Reader(files, dtype, device, quantization, quantize_lm_head))
+
+
+class _Counter:
+    """The part of a `WeightReader` that counts."""
+
+    def __init__(self, activation_dtype: torch.dtype) -> None:
+        self.activation_dtype = activation_dtype
+        self.num_parameters = self.nbytes = 0
+
+    def _count(self, shape: Sequence[int], nbytes: int) -> None:
+        self.num_parameters += prod(shape)
+        self.nbytes += nbytes
+
+
+class _Reader(_Counter):
+    """A `WeightReader` of files that were checked."""
+
+    def __init__(
+        self,
+        files: TensorFiles,
+        dtype: torch.dtype,
+        device: torch.device,
+        quantization: Quantization | None,
+        quantize_lm_head: bool,
+    ) -> None:
+        super().__init__(torch.float32 if device.type == "cpu" else dtype)
+        self._files, self._dtype, self._device = files, dtype, device
+        self._quantization = quantization
+        self._quantization_of_tables = quantization if quantize_lm_head else None
+
+    def matrix(self, parts: Sequence[Part], in_features: int) -> PackedWeight:
+        return self._pack(parts, self._quantization)
+
+    def table(self, part: Part, in_features: int) -> PackedWeight:
+        return self._pack([part], self._quantization_of_tables)
+
+    def _pack(self, parts: Sequence[Part], quantization: Quantization | None) -> PackedWeight:
+        weight = pack_weight([self._files.read(name) for name, _ in parts], quantization, self._dtype, self._device)
+        self._count(weight.shape, weight.nbytes)
+        return weight
+
+    def vector(self, parts: Sequence[Part], add: float = 0.0) -> Tensor:
+        whole = torch.cat([self._files.read(name).float() for name, _ in parts]).add_(add)
+        vector = whole.to(device=self._device, dtype=self.activation_dtype)
+        self._count(vector.shape, vector.nbytes)
+        return vector
+
+
+class _Manifest(_Counter):
+    """A `WeightReader` that gives nothing and notes the shapes that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.float32)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def matrix(self, parts: Sequence[Part], in_features: int) -> PackedWeight:
+        self.shapes.update({name: (rows, in_features) for name, rows in parts})
+        data = torch.empty(sum(rows for _, rows in parts), in_features, device="meta")
+        return TorchWeight(data, None, in_features)
+
+    def table(self, part: Part, in_features: int) -> PackedWeight:
+        return self.matrix([part], in_features)
+
+    def vector(self, parts: Sequence[Part], add: float = 0.0) -> Tensor:
+        self.shapes.update({name: (size,) for name, size in parts})
+        return torch.empty(sum(size for _, size in parts), device="meta")
+
+
+def _check_files(files: TensorFiles, config: DecoderConfig) -> None:
+    """Say what is wrong before gigabytes are read."""
+    expected = expected_shapes(config)
+    for name, shape in expected.items():
+        if name in files:
+            _check(name, files.view(name), shape)
+    missing = [name for name in expected if name not in files]
     if missing:
-        raise InvalidCheckpoint(f"{folder} lacks {len(missing)} tensor(s) of the model: {_some(missing)}.")
+        raise InvalidCheckpoint(f"{files.folder} lacks {len(missing)} tensor(s) of the model: {some(missing)}.")
+    superfluous = files.twice + [name for name in files if name not in expected and not _is_known(name, config)]
     if superfluous:
         raise InvalidCheckpoint(
-            f"{folder} holds {len(superfluous)} tensor(s) that config.json does not account for: "
-            f"{_some(superfluous)}."
+            f"{files.folder} holds {len(superfluous)} tensor(s) that config.json does not account for: "
+            f"{some(superfluous)}."
         )
-    if head is not None and not _is_same(head, decoder.model.embed_tokens.weight):
-        raise InvalidCheckpoint(
-            f"{folder} holds an lm_head.weight that is not the embedding table, which config.json says it is; "
-            'set "tie_word_embeddings": false there.'
-        )
-    return decoder.eval()
+    if config.tie_word_embeddings and "lm_head.weight" in files:
+        _check_tied(files)
 
 
-def _empty(config: DecoderConfig) -> Decoder:
+def expected_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the tensors that a decoder asks for. Raises InvalidCheckpoint if none can be."""
+    manifest = _Manifest()
     try:
-        with torch.device("meta"):
-            return Decoder(config)
+        Decoder(config, manifest)
     except (RuntimeError, TypeError) as error:  # torch's two ways to say that a size is beyond 64 bits
         reason = str(error).partition("\n")[0]
         raise InvalidCheckpoint(f"config.json describes an impossible model: {reason}.") from error
+    return manifest.shapes
 
 
-def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    for path in weight_files(folder):
-        yield from _read_file(path)
-
-
-def _read_file(path: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            for name in file.keys():  # noqa: SIM118 - the handle is no mapping
-                yield name, file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise InvalidCheckpoint(f"{path} is damaged or no safetensors file ({error}); fetch it again.") from error
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: the single file, or those its index names."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if not index.is_file():
-        raise InvalidCheckpoint(
-            f"{folder} has neither {single.name} nor {index.name}; give a checkpoint that is stored as safetensors."
-        )
-    names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not names or not all(_is_file_name(name) for name in names.values()):
-        raise InvalidCheckpoint(f"{index} must map each tensor to the name of a file beside it.")
-    paths = [folder / name for name in sorted(set(names.values()))]
-    lost = [path.name for path in paths if not path.is_file()]
-    if lost:
-        raise InvalidCheckpoint(f"{folder} lacks {_some(lost)}, which {index.name} names.")
-    return paths
-
-
-def _is_file_name(name: object) -> bool:
-    return isinstance(name, str) and name == Path(name).name and name.endswith(".safetensors")
-
-
-def _is_same(stored: Tensor, loaded: Tensor) -> bool:
-    return stored.shape == loaded.shape and torch.equal(stored.to(loaded), loaded)
+def _is_known(name: str, config: DecoderConfig) -> bool:
+    """Old checkpoints carry what the model computes, and tied ones the embedding again."""
+    return name.endswith("rotary_emb.inv_freq") or (config.tie_word_embeddings and name == "lm_head.weight")
 
 
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
@@ -140,12 +176,10 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def _put(decoder: Decoder, name: str, tensor: Tensor) -> None:
-    owner, _, attribute = name.rpartition(".")
-    parameter = torch.nn.Parameter(tensor, requires_grad=False)
-    setattr(decoder.get_submodule(owner), attribute, parameter)
-
-
-def _some(names: Any, limit: int = 3) -> str:
-    names = sorted(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+def _check_tied(files: TensorFiles) -> None:
+    head, table = files.read("lm_head.weight"), files.read("model.embed_tokens.weight")
+    if head.shape != table.shape or not torch.equal(head.to(table.dtype), table):
+        raise InvalidCheckpoint(
+            f"{files.folder} holds an lm_head.weight that is not the embedding table, which config.json says it "
+            'is; set "tie_word_embeddings": false there.'
+        )

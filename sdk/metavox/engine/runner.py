@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metavox.engine.scheduler import Slice
 from metavox.models.decoder import Decoder
-from metavox_kernels import PagedBatch
+from metavox_kernels import LayerCache, PagedBatch
 
 
 class Runner:
@@ -17,16 +17,15 @@ class Runner:
 
     Args:
         model: a loaded and prepared decoder.
-        kv_cache: [num_layers, 2, num_blocks, block_size, num_kv_heads, head_dim], on the model's device.
+        kv_cache: of each layer, on the model's device.
     """
 
-    def __init__(self, model: Decoder, kv_cache: Tensor) -> None:
+    def __init__(self, model: Decoder, kv_cache: list[LayerCache]) -> None:
         self.model = model
         self.kv_cache = kv_cache
-        self.device = kv_cache.device
-        self._block_size = kv_cache.shape[3]
-        weights = sum(parameter.nbytes for parameter in model.parameters())
-        self._static_bytes = weights + kv_cache.nbytes
+        self.device = kv_cache[0].key.device
+        self._block_size = kv_cache[0].block_size
+        self._static_bytes = model.nbytes + sum(cache.key.nbytes + cache.value.nbytes for cache in kv_cache)
 
     @torch.inference_mode()
     def run(self, plan: list[Slice]) -> Tensor:
@@ -41,7 +40,7 @@ class Runner:
             start = piece.sequence.num_computed
             ids += piece.sequence.token_ids[start : start + piece.num_tokens]
             positions += range(start, start + piece.num_tokens)
-        hidden = self.model(self._tensor(ids), self._tensor(positions), self.kv_cache, self._batch(plan))
+        hidden = self.model.forward(self._tensor(ids), self._tensor(positions), self.kv_cache, self._batch(plan))
         for piece in plan:
             piece.sequence.num_computed += piece.num_tokens
         ends = accumulate(piece.num_tokens for piece in plan)

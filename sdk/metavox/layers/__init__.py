@@ -1,1 +1,1 @@
-"""The parts a decoder is composed of. Their parameters bear the names of the hub's checkpoints."""
+"""The parts a decoder is composed of: how a weight is asked for, a matrix product, a norm, the rotary angles."""

@@ -1,17 +1,41 @@
 """A matrix product with a loaded weight."""
 
-import torch
-from torch import Tensor, nn
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from metavox.layers.reader import WeightReader
+from metavox_kernels import PackedWeight
 
 
-class Linear(nn.Module):
-    """``y = x W^T + b``. `weight` is [out_features, in_features], `bias` [out_features] or None."""
+@dataclass(frozen=True)
+class Linear:
+    """``x W^T + b``. `weight` is [out_features, in_features], `bias` [out_features] or None."""
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = False) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_features, in_features), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(out_features), requires_grad=False) if bias else None
+    weight: PackedWeight
+    bias: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in_features] to [..., out_features]."""
-        return nn.functional.linear(x, self.weight, self.bias)
+    def __call__(self, x: Tensor) -> Tensor:
+        """[num_tokens, in_features] to [num_tokens, out_features]."""
+        return self.weight.linear(x, self.bias)
+
+
+def read_linear(
+    reader: WeightReader, prefix: str, out_features: Mapping[str, int], in_features: int, *, bias: bool = False
+) -> Linear:
+    """One product in the place of several of the same input.
+
+    Args:
+        reader: where the weights come from.
+        prefix: what stands before the names, with its dot.
+        out_features: of each projection, by its name; the output holds theirs in this order.
+        in_features: of all of them.
+        bias: whether they have biases.
+    """
+    weight = reader.matrix([(f"{prefix}{name}.weight", rows) for name, rows in out_features.items()], in_features)
+    if not bias:
+        return Linear(weight)
+    return Linear(weight, reader.vector([(f"{prefix}{name}.bias", rows) for name, rows in out_features.items()]))

@@ -15,14 +15,26 @@ MOST_LAYERS = 10_000  # one that is built, even without weights, takes a millise
 
 
 @dataclass(frozen=True)
+class LayerConfig:
+    """What may differ from layer to layer."""
+
+    rope: Rope
+
+
+@dataclass(frozen=True)
 class DecoderConfig:
-    """The shape of a decoder-only transformer; the names are those of config.json."""
+    """The shape of a decoder-only transformer; the names are those of config.json where it has them.
+
+    Attributes:
+        attention_bias: on the projections of query, key and value.
+        output_bias: on the projection of what attention gives.
+        layers: one for each layer.
+    """
 
     architecture: str
     vocab_size: int
     hidden_size: int
     intermediate_size: int
-    num_hidden_layers: int
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
@@ -32,7 +44,13 @@ class DecoderConfig:
     attention_bias: bool
     mlp_bias: bool
     qk_norm: bool
-    rope: Rope
+    layers: tuple[LayerConfig, ...]
+    output_bias: bool = False
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """How many there are."""
+        return len(self.layers)
 
 
 def read_decoder_config(raw: RawConfig, architecture: str, *, qk_norm: bool) -> DecoderConfig:
@@ -57,7 +75,6 @@ def read_decoder_config(raw: RawConfig, architecture: str, *, qk_norm: bool) -> 
         vocab_size=positive(raw, "vocab_size"),
         hidden_size=hidden,
         intermediate_size=positive(raw, "intermediate_size"),
-        num_hidden_layers=positive(raw, "num_hidden_layers", most=MOST_LAYERS),
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
@@ -66,8 +83,9 @@ def read_decoder_config(raw: RawConfig, architecture: str, *, qk_norm: bool) -> 
         tie_word_embeddings=_flag(raw, "tie_word_embeddings"),
         attention_bias=_flag(raw, "attention_bias"),
         mlp_bias=_flag(raw, "mlp_bias"),
+        output_bias=_flag(raw, "attention_bias"),
         qk_norm=qk_norm,
-        rope=_read_rope(raw),
+        layers=(LayerConfig(_read_rope(raw)),) * positive(raw, "num_hidden_layers", most=MOST_LAYERS),
     )
 
 

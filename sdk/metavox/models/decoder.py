@@ -2,104 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from metavox.layers.attention import Attention
-from metavox.layers.embedding import Embedding
-from metavox.layers.linear import Linear
-from metavox.layers.norm import RMSNorm
+from metavox.layers.reader import WeightReader
 from metavox.layers.rotary import rotary_table
-from metavox.models.config import DecoderConfig
-from metavox_kernels import PagedBatch, silu_and_mul
+from metavox.models.attention import Attention
+from metavox.models.config import DecoderConfig, LayerConfig
+from metavox.models.feed_forward import FeedForward
+from metavox_kernels import LayerCache, PagedBatch, add_rms_norm, rms_norm
 
 
-class FeedForward(nn.Module):
-    """The gated feed-forward layer (SwiGLU)."""
+class DecoderLayer:
+    """Attention, then feed-forward, each added to the residual stream and normalised for what comes next."""
 
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        hidden, inner = config.hidden_size, config.intermediate_size
-        self.gate_proj = Linear(hidden, inner, config.mlp_bias)
-        self.up_proj = Linear(hidden, inner, config.mlp_bias)
-        self.down_proj = Linear(inner, hidden, config.mlp_bias)
+    def __init__(
+        self, config: DecoderConfig, layer: LayerConfig, reader: WeightReader, prefix: str, next_norm: Tensor
+    ) -> None:
+        self.self_attn = Attention(config, layer, reader, f"{prefix}self_attn.")
+        self.mlp = FeedForward(config, reader, f"{prefix}mlp.")
+        self.mlp_norm = reader.vector([(f"{prefix}post_attention_layernorm.weight", config.hidden_size)])
+        self.next_norm = next_norm
+        self.eps = config.rms_norm_eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[num_tokens, hidden_size] to the same."""
-        return self.down_proj(silu_and_mul(self.gate_proj(x), self.up_proj(x)))  # type: ignore[no-any-return]
-
-
-class DecoderLayer(nn.Module):
-    """Attention, then feed-forward, each normalised before and added to the residual stream after."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = Attention(
-            config.hidden_size,
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            config.head_dim,
-            bias=config.attention_bias,
-            qk_norm=config.qk_norm,
-            norm_eps=config.rms_norm_eps,
-        )
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = FeedForward(config)
-
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, key_cache: Tensor, value_cache: Tensor, batch: PagedBatch
+    def __call__(
+        self, x: Tensor, residual: Tensor, positions: Tensor, cache: LayerCache, batch: PagedBatch
     ) -> Tensor:
-        """[num_tokens, hidden_size] to the same; the arguments are those of `Attention.forward`."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, key_cache, value_cache, batch)
-        return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
+        """The normalised input of the layer to that of the next one; `residual` is changed.
+
+        Both are [num_tokens, hidden_size]; the other arguments are those of `Decoder.forward`.
+        """
+        x = add_rms_norm(self.self_attn(x, positions, cache, batch), residual, self.mlp_norm, self.eps)
+        return add_rms_norm(self.mlp(x), residual, self.next_norm, self.eps)
 
 
-class DecoderStack(nn.Module):
-    """Embedding, layers and last norm: what checkpoints keep under ``model.``"""
+class Decoder:
+    """A causal language model with its weights.
 
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+    Attributes:
+        activation_dtype: of hidden states.
+        num_parameters: of all weights; a tied matrix counts once.
+        nbytes: that the weights take.
+    """
 
-
-class Decoder(nn.Module):
-    """A causal language model. Build it on the meta device; the loader fills its parameters."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
+    def __init__(self, config: DecoderConfig, reader: WeightReader) -> None:
+        hidden, vocab = config.hidden_size, config.vocab_size
         self.config = config
-        self.model = DecoderStack(config)
-        # A tied model has no lm_head parameter: its output matrix is the embedding table.
-        self.lm_head = None if config.tie_word_embeddings else Linear(config.hidden_size, config.vocab_size)
-        self.cos = self.sin = torch.empty(0)
+        self.activation_dtype = reader.activation_dtype
+        # The largest tensors come first, when the least memory is taken: each is there twice while it is packed.
+        self.embed_tokens = reader.table(("model.embed_tokens.weight", vocab), hidden)
+        tied = config.tie_word_embeddings
+        self.lm_head = self.embed_tokens if tied else reader.table(("lm_head.weight", vocab), hidden)
+        names = [f"model.layers.{i}." for i in range(config.num_hidden_layers)]
+        norms = [reader.vector([(f"{name}input_layernorm.weight", hidden)]) for name in names]
+        norms.append(reader.vector([("model.norm.weight", hidden)]))
+        self.first_norm = norms[0]
+        self.layers = [
+            DecoderLayer(config, layer, reader, name, norm)
+            for layer, name, norm in zip(config.layers, names, norms[1:], strict=True)
+        ]
+        self.num_parameters, self.nbytes = reader.num_parameters, reader.nbytes
 
-    def prepare(self, length: int, dtype: torch.dtype, device: torch.device) -> None:
-        """Compute the rotary table for positions below `length`."""
-        cos, sin = rotary_table(self.config.rope, self.config.head_dim, length, dtype)
-        self.cos, self.sin = cos.to(device), sin.to(device)
+    def prepare(self, length: int, device: torch.device) -> None:
+        """Compute the rotary tables for positions below `length`."""
+        tables = {}
+        for rope in {layer.rope for layer in self.config.layers}:
+            cos, sin = rotary_table(rope, self.config.head_dim, length, self.activation_dtype)
+            tables[rope] = cos.to(device), sin.to(device)
+        for layer in self.layers:
+            layer.self_attn.cos, layer.self_attn.sin = tables[layer.self_attn.rope]
 
-    def forward(self, ids: Tensor, positions: Tensor, kv_cache: Tensor, batch: PagedBatch) -> Tensor:
-        """The hidden states of a flat batch of tokens; their keys and values are written to the cache.
+    def forward(self, ids: Tensor, positions: Tensor, kv: Sequence[LayerCache], batch: PagedBatch) -> Tensor:
+        """The hidden states of a flat batch of tokens; their keys and values are written to the caches.
 
         Args:
             ids: [num_tokens] int64.
             positions: [num_tokens] int64, each below the length given to `prepare`.
-            kv_cache: [num_layers, 2, num_blocks, block_size, num_kv_heads, head_dim].
+            kv: the cache of each layer.
             batch: where the tokens lie.
 
         Returns:
-            [num_tokens, hidden_size], normalised, in the dtype of the weights.
+            [num_tokens, hidden_size], normalised, in `activation_dtype`.
         """
-        x = self.model.embed_tokens(ids)
-        cos, sin = self.cos[positions], self.sin[positions]
-        for layer, cache in zip(self.model.layers, kv_cache, strict=True):
-            x = layer(x, cos, sin, cache[0], cache[1], batch)
-        return self.model.norm(x)  # type: ignore[no-any-return]
+        residual = self.embed_tokens.rows(ids, self.activation_dtype)
+        x = rms_norm(residual, self.first_norm, self.config.rms_norm_eps)
+        for layer, cache in zip(self.layers, kv, strict=True):
+            x = layer(x, residual, positions, cache, batch)
+        return x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[n, hidden_size] to [n, vocab_size], in the dtype of the weights."""
-        head = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return nn.functional.linear(hidden, head)
+        """[n, hidden_size] to [n, vocab_size] float32."""
+        return self.lm_head.linear(hidden).float()

@@ -11,7 +11,7 @@ from metavox.config import EngineConfig
 from metavox.engine.memory import block_bytes, count_blocks
 from metavox.errors import InvalidArgument
 from metavox.layers.rotary import Rope
-from metavox.models.config import DecoderConfig
+from metavox.models.config import DecoderConfig, LayerConfig
 
 CPU, MPS, CUDA = torch.device("cpu"), torch.device("mps"), torch.device("cuda")
 GIB = 1 << 30
@@ -24,7 +24,6 @@ def shape(layers: int, context: int) -> DecoderConfig:
         vocab_size=1000,
         hidden_size=512,
         intermediate_size=512,
-        num_hidden_layers=layers,
         num_attention_heads=8,
         num_key_value_heads=8,
         head_dim=64,
@@ -34,7 +33,7 @@ def shape(layers: int, context: int) -> DecoderConfig:
         attention_bias=False,
         mlp_bias=False,
         qk_norm=False,
-        rope=Rope(10_000.0),
+        layers=(LayerConfig(Rope(10_000.0)),) * layers,
     )
 
 
