@@ -47,6 +47,10 @@ class NonFiniteLogits(MetaVoxError, ArithmeticError):
     """The model computed NaN or infinity, mostly because float16 cannot hold its numbers."""
 
 
+class EngineLost(MetaVoxError, RuntimeError):
+    """The engine is used where it is not: in a process that was forked from the one that loaded it."""
+
+
 class UnknownArgument(MetaVoxError, TypeError):
     """A call that does not fit the signature: a keyword that does not exist, too few or too many arguments."""
 

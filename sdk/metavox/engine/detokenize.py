@@ -65,3 +65,14 @@ def find_stop(text: str, start: int, stops: Iterable[str]) -> tuple[int, str] | 
         return None
     place, _, stop = min(found)
     return place, stop
+
+
+def held_back(text: str, start: int, stops: Iterable[str]) -> int:
+    """How many characters at the end of `text`, none before `start`, begin a stop string; the most of them."""
+    longest = 0
+    for stop in stops:
+        for length in range(min(len(stop) - 1, len(text) - start), longest, -1):
+            if text.endswith(stop[:length]):
+                longest = length
+                break
+    return longest

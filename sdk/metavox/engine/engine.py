@@ -1,28 +1,33 @@
-"""The engine: requests in, steps, finished sequences out."""
+"""The engine: requests in, steps, finished requests out."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
 from itertools import count
 from typing import Protocol
 
-from torch import Tensor
-
 from metavox.config import EngineInfo
-from metavox.engine.generation import GenerationDefaults
-from metavox.engine.prompts import read_prompt
-from metavox.engine.sampler import sample_tokens
+from metavox.engine.checks import RequestChecks
+from metavox.engine.logprobs import Describe
+from metavox.engine.request import RequestState
+from metavox.engine.runner import StepResult
 from metavox.engine.scheduler import Scheduler, Slice
 from metavox.engine.sequence import Request, Sequence
 from metavox.engine.tokenizer import HubTokenizer
-from metavox.errors import InvalidRequest, shown
 from metavox.params import SamplingParams
 
 
 class StepRunner(Protocol):
     """What the engine asks of a `Runner`."""
 
-    def run(self, plan: list[Slice]) -> Tensor:
-        """See `Runner.run`."""
+    def launch(self, plan: list[Slice]) -> Future[StepResult]:
+        """See `Runner.launch`."""
+        ...
+
+    def reset(self) -> None:
+        """See `Runner.reset`."""
         ...
 
     def memory_bytes(self) -> int:
@@ -31,15 +36,14 @@ class StepRunner(Protocol):
 
 
 class Engine:
-    """Runs many requests at once. Not thread-safe: one thread at a time adds, steps and resets.
+    """Runs many requests at once. Not thread-safe: see `Driver`.
 
     Args:
         info: what is loaded.
         runner: the model on its device.
         scheduler: who works when, and the blocks.
+        checks: what a request must fulfil.
         tokenizer: None for a model without one.
-        defaults: the checkpoint's end-of-sequence tokens and sampling settings.
-        vocab_size: token ids are below it.
         seed: from which the seeds of requests without their own are derived.
     """
 
@@ -48,109 +52,137 @@ class Engine:
         info: EngineInfo,
         runner: StepRunner,
         scheduler: Scheduler,
+        checks: RequestChecks,
         tokenizer: HubTokenizer | None,
-        defaults: GenerationDefaults,
         *,
-        vocab_size: int,
         seed: int,
     ) -> None:
         self.info = info
         self.runner = runner
         self.scheduler = scheduler
+        self.checks = checks
         self.tokenizer = tokenizer
-        self.defaults = defaults
-        self._vocab_size = vocab_size
+        self._describe = Describe(tokenizer)
         self._seed = seed
         self._ordinals = count()
+        self._states: dict[Sequence, RequestState] = {}
+        self._launched: tuple[list[Slice], Future[StepResult]] | None = None
 
-    def step(self) -> list[Sequence]:
-        """Plan, run and sample one step. Returns the sequences that got a token, the finished ones included."""
+    def step(self) -> list[RequestState]:
+        """Set the next step going, then take in what the one before brought.
+
+        Returns the requests that got something, the finished ones included. Only where a running sequence needs
+        to know its tokens are they taken in before the next step is planned.
+        """
+        updated = self._take_in() if self.scheduler.in_lockstep else []
         plan = self.scheduler.schedule()
-        if not plan:
+        launched = (plan, self.runner.launch(plan)) if plan else None
+        updated += self._take_in()
+        self._launched = launched
+        return updated
+
+    def _take_in(self) -> list[RequestState]:
+        """Wait for the step under way, and add its tokens to their sequences."""
+        if self._launched is None:
             return []
-        for piece in plan:
-            piece.sequence.start(len(plan))
-        logits = self.runner.run(plan)
-        sampled = [piece.sequence for piece in plan if piece.is_last]
-        for sequence, token in zip(sampled, sample_tokens(logits, sampled), strict=True):
-            sequence.append(token)
-        self.scheduler.remove([sequence for sequence in sampled if sequence.finish_reason])
-        return sampled
+        plan, future = self._launched
+        result = future.result()  # an interruption here leaves it to be waited for again
+        self._launched = None
+        now = time.monotonic()
+        updated: dict[RequestState, None] = {}
+        row = 0
+        for piece, prompt_logprobs in zip(plan, result.prompt_logprobs, strict=True):
+            state = self._states.get(piece.sequence)  # an aborted sequence has none any more
+            if state is not None and piece.sequence.finish_reason is None:
+                if prompt_logprobs is not None:
+                    self._describe.prompt(state, piece, prompt_logprobs)
+                if piece.num_sampled:
+                    self._extend(piece, row, result, now)
+                    updated[state] = None
+            row += piece.num_sampled
+        self._forget(sequence for piece in plan if (sequence := piece.sequence).finish_reason)
+        return list(updated)
+
+    def _extend(self, piece: Slice, row: int, result: StepResult, now: float) -> None:
+        """Append a slice's tokens: the first, and each next one as long as the draft before it was right."""
+        sequence = piece.sequence
+        sequence.in_flight -= 1
+        for at in range(piece.num_sampled):
+            token = int(result.sampled.token_ids[row + at])
+            self._describe.token(sequence, result.sampled, row + at)
+            sequence.append(token, now)
+            if sequence.finish_reason or piece.drafts is None or at == len(piece.drafts):
+                break
+            if token != piece.drafts[at]:
+                break
+        if piece.drafts is not None:
+            sequence.num_drafted += len(piece.drafts)
+            sequence.num_accepted += at
+            # The cache also holds keys of drafts that were wrong; they are written over.
+            sequence.num_computed = min(sequence.num_computed, sequence.num_tokens - 1)
+
+    def _forget(self, sequences: Iterable[Sequence]) -> None:
+        gone = [sequence for sequence in sequences if self._states.pop(sequence, None)]
+        self.scheduler.remove(gone)
 
     @property
     def has_work(self) -> bool:
         """Whether any request is unfinished."""
-        return self.scheduler.has_work
+        return bool(self._states)
 
     def check(self, prompt: object, params: SamplingParams | None = None) -> Request:
-        """Read a request, or refuse it. Changes nothing, so any thread may call it.
+        """Read a request, or refuse it; see `RequestChecks.check`. Any thread may call it."""
+        return self.checks.check(prompt, params)
 
-        Args:
-            prompt: see `read_prompt`.
-            params: None takes the checkpoint's own settings.
-
-        Raises:
-            InvalidRequest: it cannot be honoured: a bad prompt, one too long for the context or the KV cache,
-                or parameters that need a tokenizer where there is none.
-        """
-        context = self.info.max_model_len
-        if params is None:
-            params = self.defaults.params()
-            context = min(context, self.defaults.max_length or context)
-        text, ids = read_prompt(prompt, self.tokenizer, self._vocab_size)
-        self._check_params(params)
-        max_tokens = min(params.max_tokens or context, context - len(ids))
-        self._check_length(len(ids), max_tokens, context)
-        return Request(text, tuple(ids), params, max_tokens)
-
-    def _check_params(self, params: SamplingParams) -> None:
-        if not isinstance(params, SamplingParams):
-            raise InvalidRequest(f"sampling_params must be SamplingParams, and is a {type(params).__name__}.")
-        if params.stop_strings and self.tokenizer is None:
-            raise InvalidRequest("Stop strings need a tokenizer, and the model has none; use stop_token_ids.")
-        stops = set(params.stop_token_ids or ())
-        outside = [token for token in stops if token >= self._vocab_size]
-        if outside:
-            raise InvalidRequest(
-                f"The stop token id {shown(outside[0])} is outside the model's vocabulary, "
-                f"0 to {self._vocab_size - 1}."
-            )
-        endings = stops if params.ignore_eos else stops | self.defaults.eos_token_ids
-        if params.min_tokens and len(endings) >= self._vocab_size:
-            raise InvalidRequest("min_tokens cannot be reached: every token of the vocabulary ends the output.")
-
-    def _check_length(self, num_prompt: int, max_tokens: int, context: int) -> None:
-        if max_tokens < 1:
-            own = context == self.info.max_model_len
-            setting = "max_model_len" if own else "max_length of the model's generation_config.json"
-            raise InvalidRequest(
-                f"The prompt has {num_prompt} tokens, which leaves no room for output in the context of "
-                f"{context} tokens ({setting}). Shorten it."
-            )
-        blocks = self.scheduler.blocks
-        # The last token generated is never fed back, so it needs no place in the cache.
-        needed = blocks.blocks_for(num_prompt + max_tokens - 1)
-        if needed > blocks.num_blocks:
-            raise InvalidRequest(
-                f"The request ({num_prompt} tokens and up to {max_tokens} more) can need {needed} blocks of "
-                f"{blocks.block_size} tokens, and the KV cache has {blocks.num_blocks}. Lower max_tokens, or "
-                "raise num_kv_blocks or kv_cache_memory_bytes of the LLM."
-            )
-
-    def add(self, request: Request) -> Sequence:
-        """Put a checked request in line. Its arrival is now."""
+    def state(self, request: Request) -> RequestState:
+        """A checked request, arriving now. Any thread may call it."""
         ordinal = next(self._ordinals)
         seed = request.params.seed
-        sequence = Sequence(
+        return RequestState(
             str(ordinal),
             request,
-            eos_token_ids=self.defaults.eos_token_ids,
+            eos_token_ids=self.checks.defaults.eos_token_ids,
             seed=f"{self._seed}/{ordinal}" if seed is None else f"{seed}",
             tokenizer=self.tokenizer,
         )
-        self.scheduler.add(sequence)
-        return sequence
 
-    def reset(self) -> None:
-        """Forget every request, also after an interruption in the middle of a step."""
+    def add(self, state: RequestState) -> None:
+        """Put a request in line, its completions one behind the other."""
+        for sequence in state.sequences:
+            self._states[sequence] = state
+            self.scheduler.add(sequence)
+
+    def abort(self, state: RequestState) -> None:
+        """End a request here and now, wherever it is; a finished one stays as it is."""
+        for sequence in state.sequences:
+            sequence.abort()
+        self._forget(state.sequences)
+
+    def restart(self) -> None:
+        """Begin every unfinished request again from the tokens that are known, after an interruption anywhere."""
+        self._begin_anew()
+        unfinished = {state: None for state in self._states.values() if not state.finished}
+        self._states.clear()
+        for state in unfinished:
+            self._readd(state)
+
+    def _readd(self, state: RequestState) -> None:
+        for sequence in state.sequences:
+            if not sequence.finish_reason:
+                sequence.rewind()
+                self._states[sequence] = state
+                self.scheduler.add(sequence)
+
+    def fail(self, error: Exception) -> list[RequestState]:
+        """Forget every request; each ends with `error`. Returns them."""
+        self._begin_anew()
+        failed = list({state: None for state in self._states.values()})
+        self._states.clear()
+        for state in failed:
+            state.error = error
+        return failed
+
+    def _begin_anew(self) -> None:
+        self._launched = None
+        self.runner.reset()
         self.scheduler.reset()

@@ -1,71 +1,103 @@
-"""Runs the model on a planned step."""
+"""Runs the model on planned steps, one after the other, while the caller goes on planning."""
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections.abc import Sequence as Sequences
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle
 
 import torch
 from torch import Tensor
 
+from metavox.engine.inputs import StepBuffers, StepInputs
+from metavox.engine.sampler import PromptLogprobs, Row, Sampled, Sampler, SamplingBatch, prompt_logprobs
 from metavox.engine.scheduler import Slice
 from metavox.models.decoder import Decoder
-from metavox_kernels import LayerCache, PagedBatch
+from metavox_kernels import LayerCache
+
+PROMPT_ROWS = 64  # rows of logits at a time, where those of a whole prompt are asked for
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step brought.
+
+    Attributes:
+        sampled: the tokens, on the host: one row for each sampled token of the plan, in its order.
+        prompt_logprobs: for each slice of the plan, those of its prompt tokens after the first, or None.
+    """
+
+    sampled: Sampled
+    prompt_logprobs: list[PromptLogprobs | None]
 
 
 class Runner:
-    """Holds the model and the KV cache, and turns a plan into logits.
+    """Holds the model, the KV cache and what is sampled last, on the device.
+
+    Steps run in the order of their `launch` on a thread of their own, which is to a CPU what a stream is to a
+    GPU: the caller plans the next step and handles the results of the last one meanwhile.
 
     Args:
         model: a loaded and prepared decoder.
-        kv_cache: of each layer, on the model's device.
+        caches: one for each layer.
+        sampler: chooses the tokens.
+        max_num_seqs, max_num_batched_tokens: the most sequences and tokens of a step.
+        max_blocks: the most blocks of a sequence.
     """
 
-    def __init__(self, model: Decoder, kv_cache: list[LayerCache]) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        caches: Sequences[LayerCache],
+        sampler: Sampler,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        max_blocks: int,
+    ) -> None:
         self.model = model
-        self.kv_cache = kv_cache
-        self.device = kv_cache[0].key.device
-        self._block_size = kv_cache[0].block_size
-        self._static_bytes = model.nbytes + sum(cache.key.nbytes + cache.value.nbytes for cache in kv_cache)
+        self.caches = caches
+        self.device = caches[0].key.device
+        self._sampler = sampler
+        self._shape = (max_num_seqs, max_num_batched_tokens, max_blocks, caches[0].block_size)
+        self._last_tokens = torch.zeros(max_num_seqs, dtype=torch.int64, device=self.device)
+        self._static_bytes = model.nbytes + sum(cache.nbytes for cache in caches)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metavox-device")
+        self.reset()
+
+    def reset(self) -> None:
+        """Make ready for other sequences; a step that still runs keeps what it works on."""
+        # Two sets: one is filled while the device reads the other.
+        self._buffers = cycle([StepBuffers(*self._shape, self.device) for _ in range(2)])
+
+    def launch(self, plan: list[Slice]) -> Future[StepResult]:
+        """Set a planned step going. At most one other may be under way."""
+        inputs = next(self._buffers).fill(plan)
+        rows = [Row(piece.sequence, piece.index + at) for piece in plan for at in range(piece.num_sampled)]
+        return self._thread.submit(self._run, inputs, self._sampler.prepare(rows), torch.get_num_threads())
 
     @torch.inference_mode()
-    def run(self, plan: list[Slice]) -> Tensor:
-        """Compute the planned tokens and note them as computed.
+    def _run(self, inputs: StepInputs, sampling: SamplingBatch, num_threads: int) -> StepResult:
+        if torch.get_num_threads() != num_threads:
+            torch.set_num_threads(num_threads)  # is a thread's own
+        ids = inputs.ids
+        if inputs.fed_rows is not None:
+            ids[inputs.fed_rows] = self._last_tokens[inputs.fed_slots]
+        hidden = self.model.forward(ids, inputs.positions, self.caches, inputs.batch)
+        asked = [None if part is None else self._prompt_logprobs(hidden, *part) for part in inputs.prompt_parts]
+        sampled = self._sampler.sample(self.model.logits(hidden[inputs.sampled_rows]), sampling)
+        # What is not finite ends its sequence, which the device cannot know yet: any token will do.
+        self._last_tokens[inputs.sampled_slots] = sampled.token_ids.clamp_min(0)
+        return StepResult(sampled.to_host(), asked)
 
-        Returns:
-            [n, vocab_size], the logits after the last token of each of the n slices that are `is_last`.
-        """
-        ids: list[int] = []
-        positions: list[int] = []
-        for piece in plan:
-            start = piece.sequence.num_computed
-            ids += piece.sequence.token_ids[start : start + piece.num_tokens]
-            positions += range(start, start + piece.num_tokens)
-        hidden = self.model.forward(self._tensor(ids), self._tensor(positions), self.kv_cache, self._batch(plan))
-        for piece in plan:
-            piece.sequence.num_computed += piece.num_tokens
-        ends = accumulate(piece.num_tokens for piece in plan)
-        rows = [end - 1 for piece, end in zip(plan, ends, strict=True) if piece.is_last]
-        return self.model.logits(hidden[self._tensor(rows)])
-
-    def _batch(self, plan: list[Slice]) -> PagedBatch:
-        tables = [piece.sequence.block_table for piece in plan]
-        width = max(map(len, tables))
-        starts = [0, *accumulate(piece.num_tokens for piece in plan)]
-        contexts = [piece.sequence.num_computed + piece.num_tokens for piece in plan]
-        return PagedBatch(
-            query_start=self._tensor(starts, torch.int32),
-            context_lens=self._tensor(contexts, torch.int32),
-            block_tables=self._tensor([table + [0] * (width - len(table)) for table in tables], torch.int32),
-            slot_mapping=self._tensor([slot for piece in plan for slot in self._slots(piece)]),
-        )
-
-    def _slots(self, piece: Slice) -> list[int]:
-        table, size = piece.sequence.block_table, self._block_size
-        start = piece.sequence.num_computed
-        return [table[at // size] * size + at % size for at in range(start, start + piece.num_tokens)]
-
-    def _tensor(self, values: list[int] | list[list[int]], dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=self.device)
+    def _prompt_logprobs(self, hidden: Tensor, first: int, targets: Tensor, number: int) -> PromptLogprobs:
+        """Of the tokens `targets`, each chosen after one of the rows of `hidden` from `first` on."""
+        parts = [
+            prompt_logprobs(self.model.logits(hidden[first + at : first + at + len(some)]), some, number)
+            for at, some in zip(range(0, len(targets), PROMPT_ROWS), targets.split(PROMPT_ROWS), strict=True)
+        ]
+        return PromptLogprobs.concatenate(parts)
 
     def memory_bytes(self) -> int:
         """Peak bytes allocated on a CUDA device; elsewhere the weights and the KV pool."""

@@ -1,15 +1,33 @@
-"""One request as the engine sees it: its tokens, its blocks, its text, and when it ends."""
+"""One completion as the engine sees it: its tokens, its blocks, its text, and when it ends."""
 
 from __future__ import annotations
 
-import random
 import time
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from metavox.engine.detokenize import Detokenizer, find_stop
+import numpy as np
+from numpy import int64
+from numpy.typing import NDArray
+
+from metavox.engine.blocks import chain
+from metavox.engine.detokenize import Detokenizer, find_stop, held_back
 from metavox.engine.tokenizer import Tokenizer
-from metavox.outputs import CompletionOutput, FinishReason, RequestMetrics, RequestOutput
+from metavox.outputs import CompletionOutput, FinishReason, Logprob
 from metavox.params import SamplingParams
+
+NO_ROW = -1
+INVALID_TOKEN = -1  # what the sampler gives where the logits were not finite
+
+
+class Grammar(Protocol):
+    """The little that a sequence asks of the structure of its output."""
+
+    def accept(self, token: int) -> None:
+        """Go on by a token that it allowed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -17,75 +35,113 @@ class Request:
     """A request that was checked and can be run.
 
     `prompt` is the text it was given as, or None. `max_tokens` is the parameters' own or what the context
-    leaves, whichever is less.
+    leaves, whichever is less. `lockstep` says that each of its tokens must be known before the next is
+    planned; `draftable` that several may be guessed at once, since its choices depend on the logits alone.
+    `new_grammar` makes the matcher of a completion, where the output has a structure.
     """
 
     prompt: str | None
-    prompt_token_ids: tuple[int, ...]
+    prompt_token_ids: NDArray[int64]
     params: SamplingParams
     max_tokens: int
+    lockstep: bool = False
+    draftable: bool = False
+    new_grammar: Callable[[], Grammar] | None = None
 
 
 class Sequence:
-    """The state of one request, from its arrival to its `output`.
+    """The state of one completion, from its arrival to its `output`.
+
+    The engine plans ahead of the device, so some of a sequence's tokens may be `in_flight`: sampled, or about to
+    be, and not known here yet. `num_computed` counts the tokens whose keys and values are in the cache once
+    everything that was launched has run.
 
     Args:
-        request_id: unique within the engine.
         request: what was asked.
+        index: which of the request's n completions this is.
         eos_token_ids: the model's end-of-sequence tokens.
-        seed: seeds the sequence's own random numbers; any string.
+        seed: of its random numbers, 64 bits.
         tokenizer: None leaves the text empty.
     """
 
     def __init__(
-        self,
-        request_id: str,
-        request: Request,
-        *,
-        eos_token_ids: frozenset[int],
-        seed: str,
-        tokenizer: Tokenizer | None,
+        self, request: Request, index: int, *, eos_token_ids: frozenset[int], seed: int, tokenizer: Tokenizer | None
     ) -> None:
-        self.request_id = request_id
         self.request = request
+        self.index = index
+        self.seed = seed
         self.params = params = request.params
-        self.num_prompt_tokens = len(request.prompt_token_ids)
-        self.token_ids = list(request.prompt_token_ids)
-        self.num_computed = 0  # tokens whose keys and values are in the cache
-        self.block_table: list[int] = []
+        self.num_prompt_tokens = self.num_tokens = len(request.prompt_token_ids)
+        self._tokens = np.empty(self.num_tokens + min(request.max_tokens, 64), dtype=int64)
+        self._tokens[: self.num_tokens] = request.prompt_token_ids
+        self.num_computed = 0
+        self.in_flight = 0
+        self.num_cached_tokens = 0
+        self.num_drafted = self.num_accepted = 0
+        self.block_table = array("i")  # int32, which the runner can copy whole
+        self.block_names: list[bytes] = []
+        self.num_published = 0  # of its blocks, those that others can find
+        self.slot = NO_ROW
         self.text = ""
         self.finish_reason: FinishReason | None = None
         self.stop_reason: str | int | None = None
+        self.cumulative_logprob = 0.0
+        self.logprobs: list[dict[int, Logprob]] | None = None if params.logprobs is None else []
+        self.token_times: list[float] = []
         self.max_concurrency = 0
+        self.first_scheduled_time = self.finished_time = 0.0
+        self.grammar = request.new_grammar() if request.new_grammar else None
         self._eos = frozenset() if params.ignore_eos else eos_token_ids
-        self._random = random.Random(seed)  # noqa: S311 - sampling, not cryptography
         self._detokenizer = (
-            Detokenizer(tokenizer, request.prompt_token_ids, params.skip_special_tokens) if tokenizer else None
+            Detokenizer(tokenizer, request.prompt_token_ids.tolist(), params.skip_special_tokens)
+            if tokenizer and params.detokenize
+            else None
         )
         self._searchable_from = 0  # stop strings are looked for from this place in the text on
-        self.arrival_time_ns = time.time_ns()
-        self.arrival_time = time.monotonic()
-        self.first_scheduled_time = self.first_token_time = self.finished_time = 0.0
+
+    @property
+    def prompt_token_ids(self) -> NDArray[int64]:
+        """[num_prompt_tokens]."""
+        return self.request.prompt_token_ids
+
+    @property
+    def token_ids(self) -> NDArray[int64]:
+        """[num_tokens], prompt and output as far as they are known."""
+        return self._tokens[: self.num_tokens]
+
+    @property
+    def output_token_ids(self) -> NDArray[int64]:
+        """[num_output_tokens]."""
+        return self._tokens[self.num_prompt_tokens : self.num_tokens]
 
     @property
     def num_output_tokens(self) -> int:
-        """Tokens generated so far."""
-        return len(self.token_ids) - self.num_prompt_tokens
+        """Tokens generated and known."""
+        return self.num_tokens - self.num_prompt_tokens
 
     @property
     def num_uncomputed(self) -> int:
         """Tokens that must go through the model before the next one can be sampled."""
-        return len(self.token_ids) - self.num_computed
+        return self.num_tokens + self.in_flight - self.num_computed
 
     @property
-    def banned_token_ids(self) -> frozenset[int]:
-        """Tokens that must not be sampled next, because `min_tokens` is not reached."""
-        early = self.num_output_tokens < self.params.min_tokens
-        return self._eos.union(self.params.stop_token_ids or ()) if early else frozenset()
+    def is_waiting_for_tokens(self) -> bool:
+        """Whether nothing can be planned for it until tokens in flight are known."""
+        if self.request.lockstep:
+            return self.in_flight > 0
+        return self.num_output_tokens + self.in_flight >= self.request.max_tokens
 
-    def draw(self) -> float:
-        """The uniform number in [0, 1) of the next token. Exactly one is drawn a token."""
-        return self._random.random()
+    @property
+    def end_token_ids(self) -> frozenset[int]:
+        """What ends the output: banned before `min_tokens`."""
+        return self._eos.union(self.params.stop_token_ids or ())
+
+    def names(self, block_size: int) -> list[bytes]:
+        """The names of the blocks that are full of known tokens."""
+        for start in range(len(self.block_names) * block_size, self.num_tokens - block_size + 1, block_size):
+            parent = self.block_names[-1] if self.block_names else b""
+            self.block_names.append(chain(parent, self._tokens[start : start + block_size]))
+        return self.block_names
 
     def start(self, num_running: int) -> None:
         """Note a step that works on this sequence, in company of `num_running` in all."""
@@ -93,14 +149,36 @@ class Sequence:
             self.first_scheduled_time = time.monotonic()
         self.max_concurrency = max(self.max_concurrency, num_running)
 
-    def append(self, token: int) -> None:
+    def rewind(self) -> None:
+        """Forget what the device has of it; its known tokens, and so its next ones, stay the same."""
+        self.num_computed = self.in_flight = self.num_published = 0
+        self.slot = NO_ROW
+        del self.block_table[:]
+
+    def fail(self, now: float) -> None:
+        """End it: the model computed no numbers to choose from."""
+        self.finish_reason, self.finished_time = "error", now
+
+    def abort(self) -> None:
+        """End it: nobody wants it any more."""
+        if self.finish_reason is None:
+            self._flush()
+            self.finish_reason, self.finished_time = "abort", time.monotonic()
+
+    def append(self, token: int, now: float) -> None:
         """Add a sampled token, its text, and the verdict on whether the sequence ends here."""
-        self.token_ids.append(token)
-        now = time.monotonic()
-        if self.num_output_tokens == 1:
-            self.first_token_time = now
+        if token == INVALID_TOKEN:
+            self.fail(now)
+            return
+        if self.num_tokens == len(self._tokens):
+            self._tokens = np.concatenate((self._tokens, np.empty_like(self._tokens)))
+        self._tokens[self.num_tokens] = token
+        self.num_tokens += 1
+        self.token_times.append(now)
         self._judge_token(token)
         self._extend_text(token)
+        if self.grammar is not None and not self.finish_reason:
+            self.grammar.accept(token)
         if self.finish_reason:
             self.finished_time = now
 
@@ -122,11 +200,15 @@ class Sequence:
         if self.finish_reason != "stop" or self.params.include_stop_str_in_output:
             self.text += self._detokenizer.push(token)
         if self.finish_reason:
-            self.text += self._detokenizer.flush()
+            self._flush()
         if self.num_output_tokens > self.params.min_tokens:
             self._cut_at_stop_string(before)
         else:
             self._searchable_from = len(self.text)
+
+    def _flush(self) -> None:
+        if self._detokenizer is not None:
+            self.text += self._detokenizer.flush()
 
     def _cut_at_stop_string(self, before: int) -> None:
         stops = self.params.stop_strings
@@ -139,33 +221,22 @@ class Sequence:
             self.text = self.text[: place + (len(stop) if self.params.include_stop_str_in_output else 0)]
             self.finish_reason, self.stop_reason = "stop", stop
 
-    def output(self, device_memory_bytes: int) -> RequestOutput:
-        """The result of a finished sequence."""
-        completion = CompletionOutput(
-            index=0,
-            text=self.text,
-            token_ids=self.token_ids[self.num_prompt_tokens :],
+    @property
+    def certain_text(self) -> str:
+        """The text that no later token can take back: without what may be the beginning of a stop string."""
+        if self.finish_reason or not self.params.stop_strings:
+            return self.text
+        held = held_back(self.text, self._searchable_from, self.params.stop_strings)
+        return self.text[: len(self.text) - held]
+
+    def output(self) -> CompletionOutput:
+        """The completion as far as it is there."""
+        return CompletionOutput(
+            index=self.index,
+            text=self.certain_text,
+            token_ids=self.output_token_ids.tolist(),
+            cumulative_logprob=None if self.logprobs is None else self.cumulative_logprob,
+            logprobs=None if self.logprobs is None else list(self.logprobs),
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
-        )
-        return RequestOutput(
-            request_id=self.request_id,
-            prompt=self.request.prompt,
-            prompt_token_ids=list(self.request.prompt_token_ids),
-            outputs=[completion],
-            finished=self.finish_reason is not None,
-            metrics=self._metrics(device_memory_bytes),
-        )
-
-    def _metrics(self, device_memory_bytes: int) -> RequestMetrics:
-        return RequestMetrics(
-            arrival_time_ns=self.arrival_time_ns,
-            arrival_time=self.arrival_time,
-            first_scheduled_time=self.first_scheduled_time,
-            first_token_time=self.first_token_time,
-            finished_time=self.finished_time,
-            num_prompt_tokens=self.num_prompt_tokens,
-            num_generation_tokens=self.num_output_tokens,
-            max_concurrency=self.max_concurrency,
-            device_memory_bytes=device_memory_bytes,
         )
