@@ -4,12 +4,16 @@ from metavox_kernels.attention import LayerCache, PagedBatch
 from metavox_kernels.dispatch import (
     add_rms_norm,
     gelu_tanh_and_mul,
+    greedy,
+    mask_logits,
     pack_weight,
     paged_attention,
+    penalize,
     rms_norm,
     rotate_and_store,
     sample,
     silu_and_mul,
+    token_logprobs,
 )
 from metavox_kernels.weight import PackedWeight, Quantization
 
@@ -20,10 +24,14 @@ __all__ = [
     "Quantization",
     "add_rms_norm",
     "gelu_tanh_and_mul",
+    "greedy",
+    "mask_logits",
     "pack_weight",
     "paged_attention",
+    "penalize",
     "rms_norm",
     "rotate_and_store",
     "sample",
     "silu_and_mul",
+    "token_logprobs",
 ]

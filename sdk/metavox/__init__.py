@@ -5,17 +5,30 @@ from typing import TYPE_CHECKING
 
 from metavox.errors import MetaVoxError
 from metavox.llm import LLM
-from metavox.outputs import RequestOutput
+from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
+from metavox.structured import StructuredOutputsParams
 
 if TYPE_CHECKING:
     from metavox import telemetry
+    from metavox.async_llm import AsyncLLM
 
-__all__ = ["LLM", "MetaVoxError", "RequestOutput", "SamplingParams", "telemetry"]
+__all__ = [
+    "LLM",
+    "AsyncLLM",
+    "CompletionChunk",
+    "MetaVoxError",
+    "RequestOutput",
+    "SamplingParams",
+    "StructuredOutputsParams",
+    "telemetry",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Load ``metavox.telemetry``, and the catalogs that it reads, only for those who name it."""
+    """Load what brings asyncio, or the catalogs of telemetry, only for those who name it."""
     if name == "telemetry":
         return import_module("metavox.telemetry")
+    if name == "AsyncLLM":
+        return import_module("metavox.async_llm").AsyncLLM
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
-from typing import SupportsIndex, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from metavox.errors import InvalidRequest, Neutral, known_keywords, shown
+from metavox.structured import StructuredOutputsParams
 
 N = TypeVar("N", int, float)
 HOTTEST = 1e6  # far beyond any use, and far within float32, in which the sampler divides by it
 LARGEST = 2**63 - 1  # what a tensor and a span can hold
+MOST_COMPLETIONS = 1024  # of one prompt
+MOST_LOGPROBS = 20  # of one token, as in vLLM
 # vLLM's arguments that its users write out and that we do not have.
 NEUTRAL: Neutral = {
-    "n": (1,),
     "best_of": (1, None),
-    "presence_penalty": (0.0,),
-    "frequency_penalty": (0.0,),
-    "repetition_penalty": (1.0,),
-    "min_p": (0.0,),
-    "logit_bias": (None, {}),
-    "bad_words": (None, []),
-    "allowed_token_ids": (None,),
-    "logprobs": (None,),
-    "prompt_logprobs": (None,),
-    "structured_outputs": (None,),
-    "detokenize": (True,),
     "extra_args": (None, {}),
+    "flat_logprobs": (False,),
     "guided_decoding": (None,),
     "length_penalty": (1.0,),
     "logits_processors": (None, []),
@@ -45,9 +38,20 @@ class SamplingParams:
     """How one request is sampled and when it ends.
 
     Args:
+        n: how many completions of the prompt, from 1 to 1024. More than one needs a temperature above 0.
         temperature: 0 is greedy; larger is more random. From 0 to 1e6.
         top_p: keep the smallest set of tokens whose probability reaches it. In (0, 1].
         top_k: keep the k likeliest tokens; 0 or -1 keeps all.
+        min_p: keep the tokens of at least this part of the likeliest one's probability. From 0 to 1.
+        repetition_penalty: tokens of the prompt and the output so far have their logits divided by it where
+            they are positive, and multiplied elsewhere. From 1e-6 to 1e6; 1 changes nothing.
+        presence_penalty: subtracted from the logits of the tokens of the output so far. From -2 to 2.
+        frequency_penalty: the same for each time that the token is there. From -2 to 2.
+        logit_bias: token ids with what is added to their logits, from -100 to 100.
+        allowed_token_ids: no other token is generated.
+        bad_words: strings, or lists of token ids, that are not generated. A string is kept from coming as the
+            tokens that the tokenizer makes of it, alone and after a space; not as other tokens.
+        structured_outputs: the form that the output must have, see `StructuredOutputsParams`.
         max_tokens: the most tokens to generate, at least 1; None is as many as the context has room for.
             Generation also ends, with finish_reason "length", where prompt and output together reach the
             model's ``max_model_len``.
@@ -56,23 +60,40 @@ class SamplingParams:
         stop: a string, or several, that end the output; the text is cut before the first of them.
         stop_token_ids: token ids that end the output.
         ignore_eos: go on after the model's end-of-sequence tokens.
+        logprobs: with each token give its log-probability and those of so many likeliest, from 0 to 20. They are
+            the model's own, in nats: taken before everything above changes the logits.
+        prompt_logprobs: the same for the tokens of the prompt.
+        detokenize: make the output's text. Without it only token ids come out; stop strings need it.
         skip_special_tokens: leave the tokenizer's special tokens out of the text.
         include_stop_str_in_output: keep the stop string, or stop token, that ended the output in the text.
 
     Raises:
-        InvalidRequest: a value is out of its range or of the wrong type.
-        UnknownArgument: a keyword that is not in this list, nor one of vLLM's that asks for nothing (``n=1``).
+        InvalidRequest: a value is out of its range, of the wrong type, or contradicts another.
+        UnknownArgument: a keyword that is not in this list, nor one of vLLM's that asks for nothing
+            (``best_of=1``).
     """
 
+    n: int = 1
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | None = field(default=None, hash=False)
+    allowed_token_ids: Sequence[int] | None = None
+    bad_words: Sequence[str | Sequence[int]] | None = None
+    structured_outputs: StructuredOutputsParams | None = None
     max_tokens: int | None = 16
     min_tokens: int = 0
     seed: int | None = None
     stop: str | Sequence[str] | None = None
     stop_token_ids: Sequence[int] | None = None
     ignore_eos: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    detokenize: bool = True
     skip_special_tokens: bool = True
     include_stop_str_in_output: bool = False
 
@@ -80,14 +101,18 @@ class SamplingParams:
         self._check_numbers()
         self._check_flags()
         object.__setattr__(self, "stop", _stop_strings(self.stop))
-        object.__setattr__(self, "stop_token_ids", _stop_ids(self.stop_token_ids))
+        object.__setattr__(self, "stop_token_ids", _token_ids("stop_token_ids", self.stop_token_ids))
+        object.__setattr__(self, "logit_bias", _logit_bias(self.logit_bias))
+        object.__setattr__(self, "bad_words", _bad_words(self.bad_words))
+        self._check_allowed()
+        self._check_together()
 
     def _check_numbers(self) -> None:
-        self._set("temperature", _within(as_float(self.temperature), 0, HOTTEST), "from 0 to 1e6")
-        self._set("top_p", _within(as_float(self.top_p), math.ulp(0), 1), "in (0, 1]")
+        self._check_floats()
         self._set(
             "top_k", _within(as_int(self.top_k), -1, LARGEST), "-1 or 0 (all) or a positive integer below 2**63"
         )
+        self._set("n", _within(as_int(self.n), 1, MOST_COMPLETIONS), f"an integer from 1 to {MOST_COMPLETIONS}")
         if self.max_tokens is not None:
             max_tokens = _within(as_int(self.max_tokens), 1, LARGEST)
             self._set("max_tokens", max_tokens, "an integer from 1 to 2**63 - 1, or None")
@@ -97,17 +122,73 @@ class SamplingParams:
         )
         if self.seed is not None:
             self._set("seed", _within(as_int(self.seed), -LARGEST - 1, LARGEST), "an integer of 64 bits or None")
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                number = _within(as_int(getattr(self, name)), 0, MOST_LOGPROBS)
+                self._set(name, number, f"an integer from 0 to {MOST_LOGPROBS}, or None")
+
+    def _check_floats(self) -> None:
+        self._set("temperature", _within(as_float(self.temperature), 0, HOTTEST), "from 0 to 1e6")
+        self._set("top_p", _within(as_float(self.top_p), math.ulp(0), 1), "in (0, 1]")
+        self._set("min_p", _within(as_float(self.min_p), 0, 1), "from 0 to 1")
+        repetition = _within(as_float(self.repetition_penalty), 1e-6, 1e6)
+        self._set("repetition_penalty", repetition, "from 1e-6 to 1e6, 1 for none")
+        for name in ("presence_penalty", "frequency_penalty"):
+            self._set(name, _within(as_float(getattr(self, name)), -2, 2), "from -2 to 2, 0 for none")
 
     def _check_flags(self) -> None:
-        for name in ("ignore_eos", "skip_special_tokens", "include_stop_str_in_output"):
+        for name in ("ignore_eos", "detokenize", "skip_special_tokens", "include_stop_str_in_output"):
             flag = getattr(self, name)
             self._set(name, flag if isinstance(flag, bool) else None, "True or False")
+
+    def _check_allowed(self) -> None:
+        if self.allowed_token_ids is None:
+            return
+        allowed = _token_ids("allowed_token_ids", self.allowed_token_ids)
+        if not allowed:
+            raise InvalidRequest("SamplingParams.allowed_token_ids must allow a token, and is empty.")
+        object.__setattr__(self, "allowed_token_ids", tuple(sorted(set(allowed))))
+
+    def _check_together(self) -> None:
+        if self.n > 1 and self.temperature == 0:
+            raise InvalidRequest(
+                f"SamplingParams.n = {self.n} with temperature = 0 would give the same text {self.n} times; raise "
+                "the temperature, or leave n out."
+            )
+        if self.stop and not self.detokenize:
+            raise InvalidRequest(
+                "SamplingParams.stop is looked for in the text, which detokenize = False leaves out."
+            )
+        if self.structured_outputs is None:
+            return
+        if not isinstance(self.structured_outputs, StructuredOutputsParams):
+            raise InvalidRequest(
+                "SamplingParams.structured_outputs must be StructuredOutputsParams(json=..., or another form), and "
+                f"is {shown(self.structured_outputs)}."
+            )
+        for name in ("min_tokens", "ignore_eos", "allowed_token_ids", "bad_words"):
+            if getattr(self, name):
+                raise InvalidRequest(
+                    f"SamplingParams.{name} cannot be combined with structured_outputs, which alone says what "
+                    "comes next and where the output may end; leave one of them out."
+                )
 
     def _set(self, name: str, value: float | None, wanted: str) -> None:
         """Keep the plain Python number that `name` was read as; None says that it is none."""
         if value is None:
             raise InvalidRequest(f"SamplingParams.{name} must be {wanted}, and is {shown(getattr(self, name))}.")
         object.__setattr__(self, name, value)
+
+    @cached_property
+    def is_penalized(self) -> bool:
+        """Whether the choice of a token depends on how often it was there before."""
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1.0, 0.0, 0.0)
+
+    @cached_property
+    def is_plain_greedy(self) -> bool:
+        """Whether, from `min_tokens` on, each token is the likeliest and nothing else is asked of the logits."""
+        constrained = self.logit_bias or self.allowed_token_ids or self.bad_words or self.structured_outputs
+        return self.temperature == 0 and not (constrained or self.is_penalized or self.logprobs is not None)
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -149,11 +230,51 @@ def _stop_strings(stop: object) -> tuple[str, ...]:
     return stops
 
 
-def _stop_ids(ids: object) -> tuple[int, ...]:
+def _token_ids(name: str, ids: object) -> tuple[int, ...]:
     if ids is None:
         return ()
-    tokens = tuple(as_int(token) for token in ids) if isinstance(ids, Sequence) else (None,)
+    listed = _listed(ids)
+    tokens = (None,) if listed is None else tuple(as_int(token) for token in listed)
     valid = tuple(token for token in tokens if token is not None and token >= 0)
     if len(valid) < len(tokens):
-        raise InvalidRequest(f"SamplingParams.stop_token_ids must be a list of token ids, and is {shown(ids)}.")
+        raise InvalidRequest(f"SamplingParams.{name} must be a list of token ids, and is {shown(ids)}.")
     return valid
+
+
+def _listed(value: object) -> Sequence[Any] | None:
+    return value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
+
+
+def _logit_bias(bias: object) -> dict[int, float] | None:
+    if bias is None:
+        return None
+    pairs = sorted(bias.items()) if isinstance(bias, Mapping) and None not in map(as_int, bias) else [(-1, 0)]
+    read = {operator.index(token): _within(as_float(value), -100, 100) for token, value in pairs}
+    valid = {token: value for token, value in read.items() if token >= 0 and value is not None}
+    if len(valid) < len(pairs):
+        raise InvalidRequest(
+            "SamplingParams.logit_bias must be a dictionary of token ids with numbers from -100 to 100, and is "
+            f"{shown(bias)}."
+        )
+    return valid or None
+
+
+def _bad_words(words: object) -> tuple[str | tuple[int, ...], ...] | None:
+    if words is None:
+        return None
+    listed = _listed(words)
+    read = (None,) if listed is None else tuple(_bad_word(word) for word in listed)
+    if not all(read):
+        raise InvalidRequest(
+            "SamplingParams.bad_words must be a list of strings that are not blank, or of lists of token ids, and "
+            f"is {shown(words)}."
+        )
+    return tuple(word for word in read if word) or None
+
+
+def _bad_word(word: object) -> str | tuple[int, ...] | None:
+    if isinstance(word, str):
+        return word if word.strip() else None
+    ids = tuple(as_int(token) for token in _listed(word) or ())
+    valid = tuple(token for token in ids if token is not None and token >= 0)
+    return valid if len(valid) == len(ids) else None

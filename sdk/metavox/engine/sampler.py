@@ -2,44 +2,283 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from metavox.engine.sequence import Sequence
-from metavox.errors import NonFiniteLogits
-from metavox_kernels import sample
+from metavox.engine.chosen import PromptLogprobs, Sampled, TokenLogprobs, prompt_logprobs
+from metavox.engine.constraints import check_params, needs_history, needs_tokens
+from metavox.engine.matchers import Matcher, set_bits
+from metavox.engine.penalties import PenaltyBatch, PenaltyHistory
+from metavox.engine.uniform import uniform
+from metavox.params import SamplingParams
+from metavox_kernels import greedy, mask_logits, sample, token_logprobs
+
+__all__ = [
+    "PromptLogprobs",
+    "Row",
+    "Sampleable",
+    "Sampled",
+    "Sampler",
+    "SamplingBatch",
+    "TokenLogprobs",
+    "check_params",
+    "needs_history",
+    "needs_tokens",
+    "prompt_logprobs",
+]
+SEED_BITS = 2**64 - 1
 
 
-@torch.inference_mode()
-def sample_tokens(logits: Tensor, sequences: list[Sequence]) -> list[int]:
-    """One token for each sequence.
+class Sampleable(Protocol):
+    """What the sampler asks of a sequence, which must be one that weak references can be made to.
+
+    Attributes:
+        slot: its place among the running sequences, from 0 to max_num_seqs - 1; nobody else's while it runs.
+        params: of its request.
+        seed: of its random numbers; 64 bits.
+        prompt_token_ids: [num_prompt_tokens] integers.
+        output_token_ids: [num_output_tokens] integers, those that are known.
+        end_token_ids: what ends the output, banned before `params.min_tokens`.
+        grammar: what the tokens before it allow the next one to be, None for anything.
+    """
+
+    @property
+    def slot(self) -> int: ...  # noqa: D102
+    @property
+    def params(self) -> SamplingParams: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def prompt_token_ids(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def output_token_ids(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def end_token_ids(self) -> frozenset[int]: ...  # noqa: D102
+    @property
+    def grammar(self) -> Matcher | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of logits: from it `sequence`'s output token number `index` is chosen, from 0."""
+
+    sequence: Sampleable
+    index: int
+
+
+@dataclass(frozen=True)
+class SamplingBatch:
+    """The rows of a step as the device needs them. All None: every row is greedy, and nothing else is asked.
+
+    Attributes:
+        settings: [num_rows, 5] float64: temperature, top_k, top_p, min_p and a uniform random number.
+        banned: [n] int64, row * vocab_size + token id.
+        masked: rows [n] int64 and what is allowed in them [n, ceil(vocab_size / 32)] int32.
+        biases: [n] int64, row * vocab_size + token id, and [n] float32 what is added there.
+        penalties: see `PenaltyBatch`.
+        logprob_rows: [n] int64, those that want log-probabilities.
+        num_top: of how many likeliest tokens.
+    """
+
+    settings: Tensor | None = None
+    banned: Tensor | None = None
+    masked: tuple[Tensor, Tensor] | None = None
+    biases: tuple[Tensor, Tensor] | None = None
+    penalties: PenaltyBatch | None = None
+    logprob_rows: Tensor | None = None
+    num_top: int = 0
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether sampling leaves the logits other than it found them."""
+        return any(part is not None for part in (self.banned, self.masked, self.biases, self.penalties))
+
+
+GREEDY = SamplingBatch()
+
+
+class _Constants:
+    """What a sequence's rows have in common."""
+
+    def __init__(self, sequence: Sampleable, vocab_size: int) -> None:
+        params = sequence.params
+        top_k = min(params.top_k, vocab_size) if params.top_k > 0 else 0
+        self.settings = (params.temperature, top_k, params.top_p, params.min_p)
+        self.factors = (params.repetition_penalty, params.presence_penalty, params.frequency_penalty)
+        self.seed = sequence.seed & SEED_BITS
+        self.end_ids = np.array(sorted(sequence.end_token_ids), dtype=np.int64)
+        bias = params.logit_bias or {}
+        self.bias_ids = np.array(list(bias), dtype=np.int64)
+        self.bias = np.array(list(bias.values()), dtype=np.float32)
+        self.allowed: NDArray[np.int32] | None = None
+        if params.allowed_token_ids:
+            self.allowed = np.zeros(-(-vocab_size // 32), dtype=np.int32)
+            set_bits(self.allowed, np.array(params.allowed_token_ids, dtype=np.int64))
+
+
+class Sampler:
+    """Makes the rows of a step ready on the host, and chooses their tokens on the device.
+
+    In this order, which is vLLM's:
+
+    1. log-probabilities are taken of the model's own logits;
+    2. what is not allowed becomes -inf: by `allowed_token_ids`, structured outputs, bad words, and `min_tokens`;
+    3. `logit_bias` is added;
+    4. repetition, then frequency, then presence penalties;
+    5. temperature; at 0 the largest logit is taken, the first one of equals;
+    6. `min_p`, `top_k`, and of what they left `top_p`;
+    7. of the rest, one token is drawn by the inverse of their cumulative distribution in the order of ids.
+
+    `prepare` may run ahead of `sample`, which must get the batches in the order in which they were prepared.
 
     Args:
-        logits: [num_seqs, vocab_size] in the order of `sequences`; changed in place where tokens are banned.
-        sequences: those to sample for. Each one that is not greedy draws one random number.
-
-    Raises:
-        NonFiniteLogits: there is nothing to choose from.
+        vocab_size: columns of the logits.
+        max_num_seqs: the most sequences that run.
+        device: where the logits are.
     """
-    if not bool(logits.isfinite().all()):
-        dtype = str(logits.dtype).removeprefix("torch.")
-        advice = "use dtype='bfloat16' or 'float32'" if dtype == "float16" else "its weights may be damaged"
-        raise NonFiniteLogits(f"The model produced NaN or infinity in {dtype}; {advice}.")
-    for row, sequence in zip(logits, sequences, strict=True):
-        banned = sequence.banned_token_ids
-        if banned:
-            row[torch.tensor(sorted(banned), device=row.device)] = float("-inf")
-    params = [sequence.params for sequence in sequences]
-    uniform = [sequence.draw() if sequence.params.temperature else 0.0 for sequence in sequences]
-    tokens = sample(
-        logits,
-        temperature=_column([p.temperature for p in params], logits),
-        top_k=_column([p.top_k for p in params], logits, torch.int64),
-        top_p=_column([p.top_p for p in params], logits),
-        uniform=_column(uniform, logits),
-    )
-    return [int(token) for token in tokens.tolist()]
 
+    def __init__(self, vocab_size: int, max_num_seqs: int, device: torch.device) -> None:
+        self._vocab_size = vocab_size
+        self._device = device
+        self._constants: WeakKeyDictionary[Sampleable, _Constants] = WeakKeyDictionary()
+        self._history = PenaltyHistory(vocab_size, device)
 
-def _column(values: list[int] | list[float], like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.tensor(values, dtype=dtype, device=like.device)
+    def prepare(self, rows: Sequence[Row]) -> SamplingBatch:
+        """What `sample` needs for rows of logits, one token each.
+
+        A row whose choice depends on earlier tokens (see `needs_history`) is its sequence's only one, and where
+        `needs_tokens` says so, its `grammar` has accepted all of them.
+        """
+        if all(row.sequence.params.is_plain_greedy and row.index >= row.sequence.params.min_tokens for row in rows):
+            return GREEDY
+        constants = [self._constants_of(row.sequence) for row in rows]
+        wanted = [row.sequence.params.logprobs for row in rows]
+        return SamplingBatch(
+            settings=self._settings(rows, constants),
+            banned=self._banned(rows, constants),
+            masked=self._masked(rows, constants),
+            biases=self._biases(constants),
+            penalties=self._penalties(rows, constants),
+            logprob_rows=self._tensor([at for at, number in enumerate(wanted) if number is not None], np.int64),
+            num_top=min(self._vocab_size, max(number or 0 for number in wanted)),
+        )
+
+    def _constants_of(self, sequence: Sampleable) -> _Constants:
+        found = self._constants.get(sequence)
+        if found is None:
+            found = self._constants[sequence] = _Constants(sequence, self._vocab_size)
+        return found
+
+    def _settings(self, rows: Sequence[Row], constants: list[_Constants]) -> Tensor | None:
+        settings = np.empty((len(rows), 5))
+        settings[:, :4] = [constant.settings for constant in constants]
+        if not settings[:, 0].any():
+            return None
+        seeds = np.array([constant.seed for constant in constants], dtype=np.uint64)
+        settings[:, 4] = uniform(seeds, np.array([row.index for row in rows], dtype=np.int64))
+        return torch.from_numpy(settings)
+
+    def _banned(self, rows: Sequence[Row], constants: list[_Constants]) -> Tensor | None:
+        flat = [
+            at * self._vocab_size + constant.end_ids
+            for at, (row, constant) in enumerate(zip(rows, constants, strict=True))
+            if row.index < row.sequence.params.min_tokens
+        ]
+        return torch.from_numpy(np.concatenate(flat)) if flat else None
+
+    def _masked(self, rows: Sequence[Row], constants: list[_Constants]) -> tuple[Tensor, Tensor] | None:
+        masked = [
+            at
+            for at, (row, constant) in enumerate(zip(rows, constants, strict=True))
+            if constant.allowed is not None or row.sequence.grammar is not None
+        ]
+        if not masked:
+            return None
+        allowed = np.empty((len(masked), -(-self._vocab_size // 32)), dtype=np.int32)
+        for words, at in zip(allowed, masked, strict=True):
+            ids = constants[at].allowed
+            words[:] = -1 if ids is None else ids
+            grammar = rows[at].sequence.grammar
+            if grammar is not None:
+                grammar.fill(words)
+        return torch.tensor(masked), torch.from_numpy(allowed)
+
+    def _biases(self, constants: list[_Constants]) -> tuple[Tensor, Tensor] | None:
+        biased = [(at, constant) for at, constant in enumerate(constants) if len(constant.bias)]
+        if not biased:
+            return None
+        flat = np.concatenate([at * self._vocab_size + constant.bias_ids for at, constant in biased])
+        return torch.from_numpy(flat), torch.from_numpy(np.concatenate([constant.bias for _, constant in biased]))
+
+    def _penalties(self, rows: Sequence[Row], constants: list[_Constants]) -> PenaltyBatch | None:
+        penalized = [at for at, row in enumerate(rows) if row.sequence.params.is_penalized]
+        if not penalized:
+            return None
+        places = [self._history.place(rows[at].sequence, rows[at].index) for at in penalized]
+        factors = np.array([constants[at].factors for at in penalized], dtype=np.float32)
+        return PenaltyBatch(
+            rows=torch.tensor(penalized),
+            slots=torch.tensor([slot for slot, _ in places]),
+            factors=torch.from_numpy(np.ascontiguousarray(factors.T)),
+            starts=[start for _, start in places if start is not None],
+            num_slots=self._history.num_slots,
+        )
+
+    def _tensor(self, values: list[int], dtype: type[np.int64]) -> Tensor | None:
+        return torch.from_numpy(np.array(values, dtype=dtype)) if values else None
+
+    @torch.inference_mode()
+    def sample(self, logits: Tensor, batch: SamplingBatch) -> Sampled:
+        """The tokens of a prepared batch.
+
+        Args:
+            logits: [num_rows, vocab_size] float32; may be changed.
+            batch: of the same rows.
+
+        Returns:
+            On the device. A row with NaN or +inf, or with no token allowed, has token -1; others do not suffer.
+        """
+        wanted = self._wanted(logits, batch)
+        self._change(logits, batch)
+        tokens = self._choose(logits, batch)
+        if batch.penalties is not None:
+            self._history.count(batch.penalties, tokens)
+        if batch.logprob_rows is None:
+            return Sampled(tokens, None, {})
+        chosen = tokens[batch.logprob_rows]
+        logprobs = TokenLogprobs(chosen, *token_logprobs(wanted, chosen, batch.num_top))
+        return Sampled(tokens, logprobs, {row: at for at, row in enumerate(batch.logprob_rows.tolist())})
+
+    def _wanted(self, logits: Tensor, batch: SamplingBatch) -> Tensor:
+        """The logits whose log-probabilities are asked for, before anything changes them."""
+        if batch.logprob_rows is None:
+            return logits
+        if len(batch.logprob_rows) == len(logits) and not batch.changes_logits:
+            return logits
+        return logits[batch.logprob_rows]
+
+    def _change(self, logits: Tensor, batch: SamplingBatch) -> None:
+        flat = logits.view(-1)
+        if batch.banned is not None:
+            flat[batch.banned.to(self._device)] = float("-inf")
+        if batch.masked is not None:
+            rows, allowed = batch.masked
+            mask_logits(logits, rows.to(self._device), allowed.to(self._device))
+        if batch.biases is not None:
+            places, values = batch.biases
+            flat.index_add_(0, places.to(self._device), values.to(self._device))
+        if batch.penalties is not None:
+            self._history.apply(logits, batch.penalties)
+
+    def _choose(self, logits: Tensor, batch: SamplingBatch) -> Tensor:
+        if batch.settings is None:
+            return greedy(logits)
+        temperature, top_k, top_p, min_p, numbers = batch.settings.to(self._device).unbind(1)
+        return sample(logits, temperature.float(), top_k.long(), top_p, min_p.float(), numbers)

@@ -1,0 +1,156 @@
+"""Structured output: which tokens continue a text of the form that was asked for, by llguidance."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metavox.engine.matchers import set_bits
+from metavox.engine.tokenizer import HubTokenizer
+from metavox.errors import InvalidRequest, MissingExtra
+from metavox.structured import StructuredOutputsParams
+
+MOST_KEPT = 64  # compiled grammars of one tokenizer
+
+
+class Grammar:
+    """A form that was compiled for a tokenizer: a `Constraint`."""
+
+    def __init__(self, prototype: Any, end_ids: NDArray[np.int64]) -> None:
+        self._prototype = prototype
+        self._end_ids = end_ids
+
+    def matcher(self) -> GrammarMatcher:
+        """The state of a new completion."""
+        return GrammarMatcher(self._prototype.deep_copy(), self._end_ids)
+
+
+class GrammarMatcher:
+    """How far one completion has come in its form: a `Matcher`.
+
+    Where the text may be complete the model's end-of-sequence tokens are allowed, and where nothing can follow
+    they alone are.
+    """
+
+    def __init__(self, inner: Any, end_ids: NDArray[np.int64]) -> None:
+        self._inner = inner
+        self._end_ids = end_ids
+
+    def fill(self, allowed: NDArray[np.int32]) -> None:
+        """See `Matcher.fill`. A text that ran into a limit of the library has nothing that may follow."""
+        if not self._inner.is_stopped():
+            self._inner.unsafe_compute_mask_ptr(allowed.ctypes.data, allowed.nbytes)
+        else:
+            allowed[:] = 0
+            set_bits(allowed, self._end_ids)
+        if self._inner.is_error():
+            allowed[:] = 0
+
+    def accept(self, token: int) -> None:
+        """See `Matcher.accept`. An end-of-sequence token leaves it complete."""
+        if not self._inner.is_stopped():
+            self._inner.consume_token(token)
+
+
+class GrammarCompiler:
+    """Compiles forms for one tokenizer, and keeps the last ones. Any thread may use it.
+
+    Args:
+        tokenizer: a fast one of transformers, which is byte-level or sentencepiece.
+        vocab_size: of the model; ids that the tokenizer does not have are never allowed.
+        eos_token_ids: what ends an output.
+
+    Raises:
+        InvalidRequest: the tokenizer is none that can be used, or nothing ends an output.
+    """
+
+    def __init__(self, tokenizer: HubTokenizer, vocab_size: int, eos_token_ids: frozenset[int]) -> None:
+        if not eos_token_ids:
+            raise InvalidRequest("structured_outputs needs an end-of-sequence token, and the model has none.")
+        self._end_ids = np.array(sorted(eos_token_ids), dtype=np.int64)
+        self._library = _library()
+        self._tokenizer = self._read(tokenizer, vocab_size)
+        self._kept: OrderedDict[StructuredOutputsParams, Grammar] = OrderedDict()
+        self._lock = Lock()
+
+    def _read(self, tokenizer: HubTokenizer, vocab_size: int) -> Any:
+        backend = getattr(tokenizer.inner, "backend_tokenizer", None)
+        if backend is None:
+            raise InvalidRequest("structured_outputs needs a tokenizer.json, and the model's tokenizer has none.")
+        try:
+            return self._library.LLTokenizer(
+                plain_json(backend.to_str()),
+                n_vocab=max(vocab_size, len(tokenizer.inner)),
+                eos_token=self._end_ids.tolist(),
+            )
+        except Exception as error:
+            raise InvalidRequest(f"structured_outputs cannot use the model's tokenizer: {error}") from error
+
+    def compile(self, form: StructuredOutputsParams) -> Grammar:
+        """The grammar of `form`.
+
+        Raises:
+            InvalidRequest: the schema or the expression is wrong, or has something that cannot be followed.
+        """
+        with self._lock:
+            grammar = self._kept.pop(form, None)
+        grammar = grammar or self._compiled(form)
+        with self._lock:
+            self._kept[form] = grammar
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return grammar
+
+    def _compiled(self, form: StructuredOutputsParams) -> Grammar:
+        prototype = self._library.LLMatcher(self._tokenizer, self._source(form), log_level=0)
+        if prototype.is_error():
+            name = "json" if form.json else "regex" if form.regex else "choice" if form.choice else "json_object"
+            raise InvalidRequest(f"StructuredOutputsParams.{name} cannot be used: {prototype.get_error()[:500]}")
+        return Grammar(prototype, self._end_ids)
+
+    def _source(self, form: StructuredOutputsParams) -> str:
+        matcher = self._library.LLMatcher
+        if form.regex is not None:
+            return str(matcher.grammar_from_regex(form.regex))
+        if form.choice is not None:
+            return str(matcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, form.choice))))
+        schema = '{"type": "object"}' if form.json is None else form.json
+        options = {"whitespace_flexible": False} if form.disable_any_whitespace else {}
+        return str(matcher.grammar_from_json_schema(schema, overrides=options))
+
+
+def plain_json(tokenizer: str) -> str:
+    """A tokenizer.json without the padding and truncation that a batch of texts would get."""
+    return json.dumps({**json.loads(tokenizer), "padding": None, "truncation": None})
+
+
+def _library() -> Any:
+    try:
+        import llguidance
+    except ImportError as error:
+        raise MissingExtra("structured_outputs needs llguidance; pip install 'metavox[engine]'.") from error
+    return llguidance
+
+
+_COMPILERS: WeakKeyDictionary[HubTokenizer, dict[tuple[int, frozenset[int]], GrammarCompiler]] = WeakKeyDictionary()
+_COMPILERS_LOCK = Lock()
+
+
+def grammar_compiler(tokenizer: HubTokenizer, vocab_size: int, eos_token_ids: frozenset[int]) -> GrammarCompiler:
+    """The one compiler of a tokenizer and a model, made on first use: that takes up to a second.
+
+    Raises:
+        InvalidRequest: see `GrammarCompiler`.
+    """
+    with _COMPILERS_LOCK:
+        compilers = _COMPILERS.setdefault(tokenizer, {})
+        key = (vocab_size, eos_token_ids)
+        if key not in compilers:
+            compilers[key] = GrammarCompiler(tokenizer, vocab_size, eos_token_ids)
+        return compilers[key]
