@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from metavox.errors import InvalidArgument, Neutral, shown
+from metavox.errors import InvalidArgument, Neutral, shown, unknown_names
 from metavox.params import LARGEST, as_float, as_int
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS = ("int8", "int4")
+KV_CACHE_DTYPES = ("auto", "int8")
+MOST_DRAFTED = 64  # tokens of a draft, or of the run that is looked for
+SPECULATIVE = {"method": "ngram", "num_speculative_tokens": None, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
 ALIASES = {"half": "float16", "float": "float32"}  # vLLM's
 # vLLM's arguments that its users write out and that we do not have. Nothing is captured in graphs here, so
 # `enforce_eager` is honoured either way; what is logged is the caller's own affair, so `disable_log_stats` too.
@@ -17,17 +23,13 @@ NEUTRAL: Neutral = {
     "pipeline_parallel_size": (1,),
     "data_parallel_size": (1,),
     "trust_remote_code": (False,),
-    "quantization": (None,),
     "load_format": ("auto", "safetensors"),
     "tokenizer_mode": ("auto",),
     "skip_tokenizer_init": (False,),
-    "kv_cache_dtype": ("auto",),
     "cpu_offload_gb": (0,),
     "enforce_eager": (False, True),
-    "enable_prefix_caching": (False, None),
     "enable_chunked_prefill": (True, None),
     "enable_lora": (False,),
-    "speculative_config": (None,),
     "disable_log_stats": (False, True),
     "disable_custom_all_reduce": (False, True),
     "download_dir": (None,),
@@ -54,11 +56,18 @@ class EngineConfig:
     num_kv_blocks: int | None = None
     kv_cache_memory_bytes: int | None = None
     gpu_memory_utilization: float = 0.9
+    enable_prefix_caching: bool = True
+    quantization: str | None = None
+    quantize_lm_head: bool = False
+    kv_cache_dtype: str = "auto"
+    speculative_config: Mapping[str, Any] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         self._check_names()
         self._check_numbers()
+        self._check_choices()
+        object.__setattr__(self, "speculative_config", _speculative(self.speculative_config))
         if self.num_kv_blocks is not None and self.kv_cache_memory_bytes is not None:
             raise InvalidArgument("num_kv_blocks and kv_cache_memory_bytes say the same thing; give one.")
 
@@ -99,13 +108,49 @@ class EngineConfig:
         object.__setattr__(self, "gpu_memory_utilization", share)
         object.__setattr__(self, "seed", seed)
 
+    def _check_choices(self) -> None:
+        for name in ("enable_prefix_caching", "quantize_lm_head"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidArgument(f"{name} must be True or False, and is {shown(getattr(self, name))}.")
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            choices = ", ".join(QUANTIZATIONS)
+            raise InvalidArgument(f"quantization must be None, {choices}, and is {shown(self.quantization)}.")
+        if self.quantize_lm_head and self.quantization is None:
+            raise InvalidArgument("quantize_lm_head needs quantization='int8' or 'int4'.")
+        if self.kv_cache_dtype not in KV_CACHE_DTYPES:
+            raise InvalidArgument(f"kv_cache_dtype must be auto or int8, and is {shown(self.kv_cache_dtype)}.")
+
+
+def _speculative(given: object) -> Mapping[str, Any] | None:
+    """A whole speculative_config, checked; None for none."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise InvalidArgument(f"speculative_config must be a dict or None, and is {shown(given)}.")
+    complaint = unknown_names("speculative_config", map(str, given), SPECULATIVE)
+    if complaint:
+        raise InvalidArgument(complaint)
+    config = {**SPECULATIVE, **given}
+    if config["method"] != "ngram":
+        raise InvalidArgument(f"speculative_config: method must be 'ngram', and is {shown(config['method'])}.")
+    for name in ("num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"):
+        value = as_int(config[name])
+        if value is None or not 1 <= value <= MOST_DRAFTED:
+            raise InvalidArgument(
+                f"speculative_config: {name} must be an integer from 1 to {MOST_DRAFTED}, and is {shown(config[name])}."
+            )
+        config[name] = value
+    if config["prompt_lookup_min"] > config["prompt_lookup_max"]:
+        raise InvalidArgument("speculative_config: prompt_lookup_min must not be above prompt_lookup_max.")
+    return config
+
 
 @dataclass(frozen=True)
 class EngineInfo:
     """What is loaded and where it runs; fixed for the life of an ``LLM``.
 
     `model_id` is the hub id or the bundled name, and None for a local folder. `dtype` is torch's name without
-    the module ("bfloat16"). `quantization` is None: the weights are used as they are.
+    the module ("bfloat16"). `quantization` is that of the weights, None where they are used as they are.
     """
 
     requested_model: str

@@ -44,11 +44,18 @@ class InvalidRequest(MetaVoxError, ValueError):
 
 
 class NonFiniteLogits(MetaVoxError, ArithmeticError):
-    """The model computed NaN or infinity, mostly because float16 cannot hold its numbers."""
+    """The model computed NaN or infinity, mostly because float16 cannot hold its numbers.
+
+    `outputs` are those of all requests of the call, in order; the failed ones end with finish_reason "error".
+    """
+
+    def __init__(self, message: str, outputs: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.outputs = list(outputs)
 
 
 class EngineLost(MetaVoxError, RuntimeError):
-    """The engine is used where it is not: in a process that was forked from the one that loaded it."""
+    """The engine is used where it is no more: after ``close()``, or in a process forked from the one that has it."""
 
 
 class UnknownArgument(MetaVoxError, TypeError):

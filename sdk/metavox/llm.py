@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union, overload
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
 
+from metavox.calls import Conversation, Params, Prompt, as_batch, as_conversations, params_for_each
 from metavox.config import NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
-from metavox.errors import InvalidRequest, MissingExtra, known_arguments, known_keywords
-from metavox.outputs import RequestOutput
+from metavox.errors import InvalidRequest, MissingExtra, NonFiniteLogits, known_arguments, known_keywords
+from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
+from metavox.progress import progress
 
 if TYPE_CHECKING:
     import torch
 
-    from metavox.engine.engine import Engine
-    from metavox.engine.sequence import Request
-    from metavox.engine.sequence import Sequence as EngineSequence
+    from metavox.engine.driver import Driver
+    from metavox.engine.request import RequestState
     from metavox.telemetry.recorder import Recorder
 
-Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
-Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
-ENGINE_EXTRA = {"huggingface_hub", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
+ENGINE_EXTRA = {"huggingface_hub", "llguidance", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
 
 
 @known_keywords(NEUTRAL)
 class LLM:
     """A loaded model.
 
+    Any number of threads may call it; their requests run together. ``close()``, or leaving a ``with`` block, gives
+    its memory back at once; so does dropping the last reference.
+
     Args:
         model: a hub id ("Qwen/Qwen3-0.6B"), a local folder, or the bundled "metavox/tiny".
         tokenizer: a folder with a tokenizer to use instead of the model's own, or again the model's name.
         revision: the branch, tag or commit of a hub id.
-        dtype: "auto" (as config.json says), "float32", "bfloat16" or "float16";
+        dtype: of weights and KV cache: "auto" (as config.json says), "float32", "bfloat16" or "float16";
             torch.float32 and vLLM's "half" and "float" will do too.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         max_model_len: the most tokens of prompt and output together; None takes the model's whole context.
@@ -47,6 +46,12 @@ class LLM:
         num_kv_blocks: the blocks of the KV cache; None lets memory decide.
         kv_cache_memory_bytes: the same in bytes; give one of the two.
         gpu_memory_utilization: the share of a CUDA device's memory for weights and KV cache, in (0, 1].
+        enable_prefix_caching: keep the keys and values of finished requests, for later ones that begin alike.
+        quantization: "int8" or "int4" makes integers of the weights as they are loaded; None leaves them.
+        quantize_lm_head: the output matrix too, and the embedding table where it is the same.
+        kv_cache_dtype: "auto" is that of the weights; "int8" halves or quarters it.
+        speculative_config: None, or how to guess tokens that are checked several at a time:
+            ``{"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}``.
         seed: from which the seeds of requests without their own are derived.
 
     Attributes:
@@ -78,6 +83,11 @@ class LLM:
         num_kv_blocks: int | None = None,
         kv_cache_memory_bytes: int | None = None,
         gpu_memory_utilization: float = 0.9,
+        enable_prefix_caching: bool = True,
+        quantization: str | None = None,
+        quantize_lm_head: bool = False,
+        kv_cache_dtype: str = "auto",
+        speculative_config: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         config = EngineConfig(
@@ -93,11 +103,15 @@ class LLM:
             num_kv_blocks=num_kv_blocks,
             kv_cache_memory_bytes=kv_cache_memory_bytes,
             gpu_memory_utilization=gpu_memory_utilization,
+            enable_prefix_caching=enable_prefix_caching,
+            quantization=quantization,
+            quantize_lm_head=quantize_lm_head,
+            kv_cache_dtype=kv_cache_dtype,
+            speculative_config=speculative_config,
             seed=seed,
         )
-        self._engine = _build(config)
-        self._lock = threading.Lock()
-        self.info = self._engine.info
+        self._driver = _build(config)
+        self.info = self._driver.engine.info
         self.recorder = _recorder(self.info)
 
     @overload  # a string is also a sequence of strings; the first signature takes it
@@ -133,15 +147,104 @@ class LLM:
 
         Raises:
             InvalidRequest: a prompt or its parameters cannot be honoured; nothing has run.
-            NonFiniteLogits: the model computed NaN or infinity.
+            NonFiniteLogits: the model computed NaN or infinity for a prompt. The others have run to their end; its
+                `outputs` has them all.
         """
         single = isinstance(prompts, (str, Mapping))
-        batch = _as_batch(prompts)
-        each = _params_for_each(sampling_params, len(batch))
-        requests = [self._check(at, *pair) for at, pair in enumerate(zip(batch, each, strict=True))]
-        with self._lock:
-            outputs = self._run(requests, use_tqdm)
+        outputs = self._run(as_batch(prompts), sampling_params, use_tqdm)
         return outputs[0] if single else outputs
+
+    @overload
+    def chat(
+        self, messages: Conversation, sampling_params: Params = None, *, use_tqdm: bool = True, **template: Any
+    ) -> RequestOutput: ...
+
+    @overload
+    def chat(
+        self,
+        messages: Sequence[Conversation],
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool = True,
+        **template: Any,
+    ) -> list[RequestOutput]: ...
+
+    @known_arguments("chat", NEUTRAL_FOR_GENERATE)
+    def chat(
+        self,
+        messages: Conversation | Sequence[Conversation],
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool = True,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> RequestOutput | list[RequestOutput]:
+        """Answer a conversation, or many at once, through the tokenizer's chat template.
+
+        Args:
+            messages: ``[{"role": "user", "content": "Hello"}, ...]``, or a list of such lists.
+            sampling_params, use_tqdm: as for `generate`.
+            chat_template, add_generation_prompt, continue_final_message, tools, chat_template_kwargs: see
+                `metavox.engine.chat.apply_chat_template`.
+
+        Returns:
+            A RequestOutput for one conversation, and a list of them, in order, for a list.
+
+        Raises:
+            InvalidRequest: as `generate`; there is no chat template, or it refuses the messages.
+        """
+        conversations, single = as_conversations(messages)
+        prompts = [
+            self._templated(
+                conversation,
+                chat_template=chat_template,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                tools=tools,
+                chat_template_kwargs=chat_template_kwargs,
+            )
+            for conversation in conversations
+        ]
+        outputs = self._run(prompts, sampling_params, use_tqdm)
+        return outputs[0] if single else outputs
+
+    @known_arguments("stream", NEUTRAL_FOR_GENERATE)
+    def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> CompletionStream:
+        """Complete one prompt, and give its text as it comes.
+
+        ``for chunk in llm.stream("Once"): print(chunk, end="")``. To stop early, leave the loop and call ``close()``
+        of the stream, or use it in a ``with``.
+
+        Raises:
+            InvalidRequest: the prompt or its parameters cannot be honoured; nothing has run.
+        """
+        return CompletionStream(self, self._start([prompt], sampling_params)[0])
+
+    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE)
+    def stream_chat(
+        self,
+        messages: Conversation,
+        sampling_params: SamplingParams | None = None,
+        *,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> CompletionStream:
+        """Answer one conversation, and give the text as it comes; see `chat` and `stream`."""
+        prompt = self._templated(
+            messages,
+            chat_template=chat_template,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+        )
+        return CompletionStream(self, self._start([prompt], sampling_params)[0])
 
     def __repr__(self) -> str:
         info = self.info
@@ -150,61 +253,169 @@ class LLM:
             f"{info.dtype} on {info.device}, max_model_len={info.max_model_len})"
         )
 
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every request, and give weights and KV cache back. Calls after it raise EngineLost."""
+        self._driver.close()
+
     def get_tokenizer(self) -> Any:
         """transformers' tokenizer of the model, None if it has none."""
-        tokenizer = self._engine.tokenizer
+        tokenizer = self._driver.engine.tokenizer
         return None if tokenizer is None else tokenizer.inner
 
     def get_default_sampling_params(self) -> SamplingParams:
         """What a request without sampling_params gets: the settings of generation_config.json."""
-        return self._engine.defaults.params()
+        return self._driver.engine.checks.defaults.params()
 
-    def _check(self, at: int, prompt: Prompt, params: SamplingParams | None) -> Request:
-        try:
-            return self._engine.check(prompt, params)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"Prompt {at}: {error}") from error
+    def _templated(self, messages: Conversation, **settings: Any) -> Any:
+        from metavox.engine.chat import apply_chat_template
 
-    def _run(self, requests: list[Request], use_tqdm: bool) -> list[RequestOutput]:
-        finished: dict[str, tuple[RequestOutput, SamplingParams]] = {}
-        sequences: list[EngineSequence] = []
+        return apply_chat_template(messages, self._driver.engine.tokenizer, **settings)
+
+    def _start(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
+        """Check every prompt, then put all in line."""
+        each = params_for_each(sampling_params, len(prompts))
+        requests = []
+        for at, (prompt, params) in enumerate(zip(prompts, each, strict=True)):
+            try:
+                requests.append(self._driver.engine.check(prompt, params))
+            except InvalidRequest as error:
+                raise InvalidRequest(f"Prompt {at}: {error}") from error
+        states = [self._driver.engine.state(request) for request in requests]
+        self._driver.submit(states)
+        return states
+
+    def _run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
+        states = self._start(prompts, sampling_params)
+        unfinished = list(reversed(states))
+
+        def done() -> bool:
+            while unfinished and unfinished[-1].finished:
+                unfinished.pop()
+            return not unfinished
+
         try:
-            sequences += [self._engine.add(request) for request in requests]
-            with _progress(len(requests), use_tqdm) as advance:
-                while self._engine.has_work:
-                    stepped = self._engine.step()
-                    ended = [sequence for sequence in stepped if sequence.finish_reason]
-                    for sequence in ended:
-                        output = sequence.output(self._engine.runner.memory_bytes())
-                        finished[sequence.request_id] = output, sequence.params
-                    advance(len(stepped), len(ended))
-        except BaseException as error:
-            self._engine.reset()
-            self._record(finished, sequences, error)
+            with progress(states, use_tqdm) as show:
+                self._driver.drive(lambda: show() or done())
+        except BaseException:
+            self._drop(states)
             raise
-        self._record(finished, sequences, None)
-        return [finished[sequence.request_id][0] for sequence in sequences]
+        return self._finish(states)
 
-    def _record(
-        self,
-        finished: Mapping[str, tuple[RequestOutput, SamplingParams]],
-        sequences: Sequence[EngineSequence],
-        error: BaseException | None,
-    ) -> None:
+    def _drop(self, states: Sequence[RequestState]) -> None:
+        """End what is still running of these; what had finished is counted all the same."""
+        finished = [state for state in states if state.finished]
+        self._driver.cancel(states)
+        self._driver.settle()
+        self._record(finished)
+
+    def _finish(self, states: Sequence[RequestState]) -> list[RequestOutput]:
+        """The outputs of requests that have ended, or what ended them."""
+        self._record(states)
+        for state in states:
+            if state.error is not None:
+                raise state.error
+        outputs = [self._output(state) for state in states]
+        failed = [at for at, output in enumerate(outputs) if _has_failed(output)]
+        if failed:
+            raise _non_finite(self.info, failed, outputs)
+        return outputs
+
+    def _output(self, state: RequestState) -> RequestOutput:
+        return state.output(self._driver.engine.runner.memory_bytes())
+
+    def _record(self, states: Sequence[RequestState]) -> None:
         """Every request passes here once, finished or failed; one that the user interrupted did neither."""
-        self.recorder.finished(finished.values())
-        if isinstance(error, Exception):
-            failed = [one for one in sequences if one.request_id not in finished]
-            lengths = [(one.num_prompt_tokens, one.params) for one in failed]
-            start = min((one.arrival_time_ns for one in failed), default=time.time_ns())
-            self.recorder.failed(error, lengths, start_time=start)
+        done = [(self._output(state), state.request.params) for state in states if state.error is None]
+        self.recorder.finished((output, params) for output, params in done if not _has_failed(output))
+        for state in states:
+            error = state.error or (_non_finite(self.info, [], []) if _has_failed(self._output(state)) else None)
+            if error is not None:
+                lengths = [(len(state.request.prompt_token_ids), state.request.params)]
+                self.recorder.failed(error, lengths, start_time=state.arrival_time_ns)
 
 
-def _build(config: EngineConfig) -> Engine:
+class CompletionStream(Iterator[CompletionChunk]):
+    """The chunks of one request, as they come. Closing it, or dropping it, ends the request."""
+
+    def __init__(self, llm: LLM, state: RequestState) -> None:
+        from metavox.engine.stream import Chunks
+
+        self._llm = llm
+        self._state = state
+        self._chunks = Chunks(state)
+        self._ready: list[CompletionChunk] = []
+        self._over = False
+
+    def __iter__(self) -> CompletionStream:
+        return self
+
+    def __next__(self) -> CompletionChunk:
+        while not self._ready:
+            if self._over:
+                raise StopIteration
+            self._advance()
+        return self._ready.pop(0)
+
+    def _advance(self) -> None:
+        """Wait until there is something to tell."""
+        driver, state = self._llm._driver, self._state
+        known = state.num_generation_tokens
+        try:
+            driver.drive(lambda: state.finished or state.num_generation_tokens != known)
+        except BaseException:
+            self.close()
+            raise
+        self._ready = self._chunks.take(driver.engine.runner.memory_bytes())
+        if state.finished:
+            self._over = True
+            self._llm._finish([state])
+
+    def close(self) -> None:
+        """End the request, if it has not ended. What was not told yet is not told any more."""
+        if not self._over:
+            self._over = True
+            self._ready = []
+            self._llm._drop([self._state])
+
+    def __enter__(self) -> CompletionStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            self._llm._driver.cancel([self._state])  # without waiting: a collector may call from anywhere
+
+
+def _has_failed(output: RequestOutput) -> bool:
+    return any(completion.finish_reason == "error" for completion in output.outputs)
+
+
+def _non_finite(info: EngineInfo, failed: Sequence[int], outputs: Sequence[RequestOutput]) -> NonFiniteLogits:
+    advice = "use dtype='bfloat16' or 'float32'" if info.dtype == "float16" else "its weights may be damaged"
+    which = ", ".join(map(str, failed[:5])) + (", ..." if len(failed) > 5 else "")
+    return NonFiniteLogits(
+        f"The model produced NaN or infinity in {info.dtype} for prompt {which}; {advice}.", outputs=outputs
+    )
+
+
+def _build(config: EngineConfig) -> Driver:
     try:
         from metavox.engine.build import build_engine
+        from metavox.engine.driver import Driver
 
-        return build_engine(config)
+        return Driver(build_engine(config))
     except ImportError as error:  # some parts of the extra are imported only where they are needed
         if (error.name or "").partition(".")[0] not in ENGINE_EXTRA:
             raise
@@ -218,54 +429,3 @@ def _recorder(info: EngineInfo) -> Recorder:
     from metavox.telemetry.recorder import Recorder  # here, so that `import metavox` reads no catalog
 
     return Recorder(info)
-
-
-def _as_batch(prompts: object) -> list[Any]:
-    if isinstance(prompts, (str, Mapping)):
-        return [prompts]
-    if isinstance(prompts, bytes) or not isinstance(prompts, Sequence):
-        raise InvalidRequest(
-            f"prompts must be a string, a dict or a list of these, and is a {type(prompts).__name__}."
-        )
-    if prompts and all(isinstance(item, int) for item in prompts):
-        raise InvalidRequest('A bare list of token ids is ambiguous; write {"prompt_token_ids": [...]}.')
-    return list(prompts)
-
-
-def _params_for_each(params: Params, num_prompts: int) -> list[SamplingParams | None]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params] * num_prompts
-    if not isinstance(params, Sequence) or not all(isinstance(item, SamplingParams) for item in params):
-        raise InvalidRequest("sampling_params must be SamplingParams, or a list with one for each prompt.")
-    if len(params) != num_prompts:
-        raise InvalidRequest(
-            f"There are {len(params)} sampling_params for {num_prompts} prompts; give one, or one for each."
-        )
-    return list(params)
-
-
-@contextlib.contextmanager
-def _progress(total: int, wanted: bool) -> Iterator[Callable[[int, int], object]]:
-    """Yields what to call after each step, with its new tokens and the number of requests that ended."""
-    if not wanted or total < 2 or not sys.stderr.isatty():
-        yield lambda tokens, ended: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]:.0f} tokens/s"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Generating", total=total, speed=0.0)
-        done, began = 0, time.monotonic()
-
-        def advance(tokens: int, ended: int) -> None:
-            nonlocal done
-            done += tokens
-            bar.update(task, advance=ended, speed=done / (time.monotonic() - began))
-
-        yield advance

@@ -10,21 +10,23 @@ from importlib.metadata import version
 import torch
 
 from metavox.config import EngineConfig, EngineInfo
-from metavox.engine.blocks import BlockAllocator
+from metavox.engine.blocks import BlockPool
+from metavox.engine.checks import RequestChecks
 from metavox.engine.documents import read_json
 from metavox.engine.engine import Engine
 from metavox.engine.generation import read_generation_defaults
 from metavox.engine.hub import ModelLocation, find_model
 from metavox.engine.loader import choose_dtype, load_decoder
-from metavox.engine.memory import context_length, count_blocks
+from metavox.engine.memory import context_length, count_blocks, make_caches
 from metavox.engine.runner import Runner
+from metavox.engine.sampler import Sampler
 from metavox.engine.scheduler import Scheduler
-from metavox.engine.tokenizer import load_tokenizer
+from metavox.engine.speculate import NGram
+from metavox.engine.tokenizer import load_tokenizer, tokenizer_folder
 from metavox.errors import InvalidArgument, shown
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
 from metavox.models.registry import read_config
-from metavox_kernels import LayerCache
 
 # (sequences, tokens) in one step; a host is no faster with more.
 STEP_LIMITS = {"cuda": (256, 2048), "mps": (32, 512), "cpu": (32, 512)}
@@ -44,24 +46,65 @@ def build_engine(config: EngineConfig) -> Engine:
     dtype = choose_dtype(config.dtype, raw)
     max_model_len = context_length(config, shape)
     max_num_seqs, max_num_batched_tokens = _step_limits(config, device)
-    with _memory_for("the weights", "choose a smaller model or dtype, or another device", torch.OutOfMemoryError):
-        model = load_decoder(location.folder, shape, dtype, device)
-    defaults = read_generation_defaults(location.folder, raw, shape.vocab_size)
-    # Last, because transformers reads config.json too, and would be the one to complain of it.
+    # A missing tokenizer is told before gigabytes are read. It is loaded after them, because transformers reads
+    # config.json too, and would be the one to complain of it.
     own = config.tokenizer == config.model  # vLLM's users name it twice, and a hub id is no folder
-    tokenizer = load_tokenizer(location.folder, location.folder if own else config.tokenizer)
+    words = tokenizer_folder(location.folder, None if own else config.tokenizer)
+    with _memory_for("the weights", "choose a smaller model or dtype, or another device", torch.OutOfMemoryError):
+        model = load_decoder(
+            location.folder,
+            shape,
+            dtype,
+            device,
+            quantization=config.quantization,
+            quantize_lm_head=config.quantize_lm_head,
+        )
+    defaults = read_generation_defaults(location.folder, raw, shape.vocab_size)
+    tokenizer = None if words is None else load_tokenizer(words)
     if tokenizer and not defaults.eos_token_ids:
         defaults = defaults.ending_at(tokenizer.eos_token_id, shape.vocab_size)
     num_blocks = count_blocks(config, shape, dtype, device, max_num_seqs)
+    longest = min(max_model_len, num_blocks * config.block_size)
     advice = "lower num_kv_blocks, kv_cache_memory_bytes, max_model_len or max_num_seqs"
     # A size beyond all bounds is a bare RuntimeError.
     with _memory_for(f"a KV cache of {num_blocks} blocks", advice, RuntimeError):
-        kv_cache = _kv_cache(config, shape, num_blocks, dtype, device)
-        model.prepare(min(max_model_len, num_blocks * config.block_size), device)
-    runner = Runner(model, kv_cache)
-    scheduler = Scheduler(BlockAllocator(num_blocks, config.block_size), max_num_seqs, max_num_batched_tokens)
-    info = _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks)
-    return Engine(info, runner, scheduler, tokenizer, defaults, vocab_size=shape.vocab_size, seed=config.seed)
+        caches = make_caches(config, shape, num_blocks, dtype, device)
+        model.prepare(longest, device)
+    ngram = _ngram(config)
+    limits = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": max_num_batched_tokens}
+    return Engine(
+        _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks),
+        Runner(
+            model,
+            caches,
+            Sampler(shape.vocab_size, max_num_seqs, device),
+            max_blocks=-(-longest // config.block_size),
+            **limits,
+        ),
+        Scheduler(
+            BlockPool(num_blocks, config.block_size),
+            **limits,
+            prefix_caching=config.enable_prefix_caching,
+            ngram=ngram,
+        ),
+        RequestChecks(
+            tokenizer,
+            defaults,
+            vocab_size=shape.vocab_size,
+            max_model_len=max_model_len,
+            num_blocks=num_blocks,
+            block_size=config.block_size,
+            speculative=ngram is not None,
+        ),
+        tokenizer,
+        seed=config.seed,
+    )
+
+
+def _ngram(config: EngineConfig) -> NGram | None:
+    if config.speculative_config is None:
+        return None
+    return NGram(**{name: value for name, value in config.speculative_config.items() if name != "method"})
 
 
 def choose_device(name: str) -> torch.device:
@@ -92,20 +135,6 @@ def _step_limits(config: EngineConfig, device: torch.device) -> tuple[int, int]:
     return num_seqs, num_tokens
 
 
-def _kv_cache(
-    config: EngineConfig, shape: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
-) -> list[LayerCache]:
-    """Left unwritten: on a host, pages nobody uses then take no memory."""
-    heads, d = shape.num_key_value_heads, shape.head_dim
-    return [
-        LayerCache(
-            torch.empty(num_blocks, heads, d, config.block_size, dtype=dtype, device=device),
-            torch.empty(num_blocks, heads, config.block_size, d, dtype=dtype, device=device),
-        )
-        for _ in shape.layers
-    ]
-
-
 @contextlib.contextmanager
 def _memory_for(what: str, advice: str, lack: type[RuntimeError]) -> Iterator[None]:
     try:
@@ -134,4 +163,5 @@ def _describe(
         max_model_len=max_model_len,
         num_kv_blocks=num_blocks,
         engine_version=version("metavox"),
+        quantization=config.quantization,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from metavox.engine.generation import GenerationDefaults
@@ -64,7 +62,7 @@ class RequestChecks:
         if not isinstance(params, SamplingParams):
             raise InvalidRequest(f"sampling_params must be SamplingParams, and is a {type(params).__name__}.")
         text, ids = read_prompt(prompt, self._tokenizer, self._vocab_size)
-        grammar = check_params(params, self._vocab_size, self._tokenizer, self.defaults.eos_token_ids)
+        constraint = check_params(params, self._vocab_size, self._tokenizer, self.defaults.eos_token_ids)
         max_tokens = min(params.max_tokens or context, context - len(ids))
         self._check_length(len(ids), max_tokens, context)
         draftable = self._speculative and not needs_history(params)
@@ -75,7 +73,7 @@ class RequestChecks:
             max_tokens,
             lockstep=draftable or needs_tokens(params),
             draftable=draftable,
-            new_grammar=None if grammar is None else partial(grammar.matcher),
+            new_grammar=None if constraint is None else constraint.matcher,
         )
 
     def _check_length(self, num_prompt: int, max_tokens: int, context: int) -> None:

@@ -11,6 +11,8 @@ from metavox.engine.engine import Engine
 from metavox.engine.request import RequestState
 from metavox.errors import EngineLost
 
+CLOSED = "This LLM was closed; load the model again."
+
 
 class Driver:
     """Hands requests to the engine and steps it.
@@ -28,10 +30,11 @@ class Driver:
         self._arrived: deque[RequestState] = deque()
         self._unwanted: deque[RequestState] = deque()
         self._process = os.getpid()
+        self._closed = False
 
     def submit(self, states: Iterable[RequestState]) -> None:
         """Put requests in line. Returns at once; any thread may call it."""
-        self._refuse_in_a_fork()
+        self._refuse_if_lost()
         self._arrived.extend(states)
 
     def cancel(self, states: Iterable[RequestState]) -> None:
@@ -48,8 +51,8 @@ class Driver:
 
         Raises what the caller is interrupted by; requests that are under way are not lost by it.
         """
-        self._refuse_in_a_fork()
         while not done():
+            self._refuse_if_lost()
             turn = self._num_turns
             if self._lock.acquire(blocking=False):
                 self._take_turn(done)
@@ -72,6 +75,15 @@ class Driver:
         with self._lock:
             self._move()
 
+    def close(self) -> None:
+        """End every request with EngineLost, and give the model's memory back."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._move()
+                _tell(self.engine.fail(EngineLost(CLOSED)))
+                self.engine.close()
+
     def _move(self) -> None:
         while self._arrived:
             self.engine.add(self._arrived.popleft())
@@ -91,7 +103,9 @@ class Driver:
             raise
         _tell(updated)
 
-    def _refuse_in_a_fork(self) -> None:
+    def _refuse_if_lost(self) -> None:
+        if self._closed:
+            raise EngineLost(CLOSED)
         if os.getpid() != self._process:
             raise EngineLost(
                 "This process was forked from the one that loaded the model, and threads do not survive a fork. "

@@ -30,6 +30,10 @@ class StepRunner(Protocol):
         """See `Runner.reset`."""
         ...
 
+    def close(self) -> None:
+        """See `Runner.close`."""
+        ...
+
     def memory_bytes(self) -> int:
         """See `Runner.memory_bytes`."""
         ...
@@ -181,6 +185,10 @@ class Engine:
         for state in failed:
             state.error = error
         return failed
+
+    def close(self) -> None:
+        """Give the model's memory back, once the step under way has run."""
+        self.runner.close()
 
     def _begin_anew(self) -> None:
         self._launched = None

@@ -9,6 +9,7 @@ import torch
 from metavox.config import EngineConfig
 from metavox.errors import InvalidArgument
 from metavox.models.config import DecoderConfig
+from metavox_kernels import LayerCache
 
 HOST_POOL_BYTES = 1 << 30  # what the pool takes of a host's memory unless one full sequence needs more
 HOST_SHARE = 0.5  # of the host's memory, the most the pool takes unasked
@@ -25,9 +26,31 @@ def context_length(config: EngineConfig, model: DecoderConfig) -> int:
 
 
 def block_bytes(config: EngineConfig, model: DecoderConfig, dtype: torch.dtype) -> int:
-    """The bytes of one block: keys and values of `block_size` tokens in all layers."""
-    per_token = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head_dim * dtype.itemsize
-    return config.block_size * per_token
+    """The bytes of one block: keys and values of `block_size` tokens in all layers, and the scales of an int8 cache."""
+    per_head = model.head_dim * dtype.itemsize if config.kv_cache_dtype == "auto" else model.head_dim + 4
+    return config.block_size * 2 * model.num_hidden_layers * model.num_key_value_heads * per_head
+
+
+def make_caches(
+    config: EngineConfig, model: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
+) -> list[LayerCache]:
+    """One cache for each layer. Left unwritten: on a host, pages nobody uses then take no memory."""
+    heads, width, size = model.num_key_value_heads, model.head_dim, config.block_size
+    integers = config.kv_cache_dtype == "int8"
+    kept = torch.int8 if integers else dtype
+
+    def empty(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(num_blocks, heads, *shape, dtype=dtype, device=device)
+
+    return [
+        LayerCache(
+            key=empty(width, size, dtype=kept),
+            value=empty(size, width, dtype=kept),
+            key_scale=empty(size, dtype=torch.float32) if integers else None,
+            value_scale=empty(size, dtype=torch.float32) if integers else None,
+        )
+        for _ in range(model.num_hidden_layers)
+    ]
 
 
 def count_blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from metavox.engine.tokenizer import Tokenizer
@@ -12,11 +13,19 @@ from metavox.params import as_int
 KEYS = ("prompt", "prompt_token_ids")
 
 
+@dataclass(frozen=True)
+class TemplatedPrompt:
+    """A text together with its token ids, which are not those of the text alone."""
+
+    text: str
+    token_ids: list[int]
+
+
 def read_prompt(prompt: object, tokenizer: Tokenizer | None, vocab_size: int) -> tuple[str | None, list[int]]:
     """The text, if it was given as text, and the token ids of a prompt.
 
     Args:
-        prompt: a string, ``{"prompt": str}`` or ``{"prompt_token_ids": [int, ...]}``.
+        prompt: a string, ``{"prompt": str}``, ``{"prompt_token_ids": [int, ...]}`` or a `TemplatedPrompt`.
         tokenizer: None if the model has none; then only ids will do.
         vocab_size: ids must be below it.
 
@@ -24,7 +33,7 @@ def read_prompt(prompt: object, tokenizer: Tokenizer | None, vocab_size: int) ->
         InvalidRequest: it is none of these, is empty, or holds an id outside the vocabulary.
     """
     text, ids = _unwrap(prompt)
-    if text is not None:
+    if text is not None and not isinstance(prompt, TemplatedPrompt):
         ids = _encode(text, tokenizer)
     if not ids:
         raise InvalidRequest("The prompt is empty; give at least one token.")
@@ -37,7 +46,9 @@ def read_prompt(prompt: object, tokenizer: Tokenizer | None, vocab_size: int) ->
 
 
 def _unwrap(prompt: object) -> tuple[str | None, list[int]]:
-    """Either a text and no ids yet, or None and the ids."""
+    """The text, or None, and the ids, empty if they are still to be found."""
+    if isinstance(prompt, TemplatedPrompt):
+        return prompt.text, prompt.token_ids
     if isinstance(prompt, str):
         return prompt, []
     if not isinstance(prompt, Mapping):

@@ -39,7 +39,7 @@ class RequestState:
         self.request = request
         self.error: Exception | None = None
         self.on_update: Callable[[], None] | None = None
-        self.prompt_logprobs: list[dict[int, Logprob] | None] = []
+        self.prompt_logprobs: list[dict[int, Logprob] | None] = [None]  # the first token follows nothing
         self.arrival_time_ns = time.time_ns()
         self.arrival_time = time.monotonic()
         self.sequences = [

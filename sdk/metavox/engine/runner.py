@@ -62,7 +62,7 @@ class Runner:
         self._sampler = sampler
         self._shape = (max_num_seqs, max_num_batched_tokens, max_blocks, caches[0].block_size)
         self._last_tokens = torch.zeros(max_num_seqs, dtype=torch.int64, device=self.device)
-        self._static_bytes = model.nbytes + sum(cache.nbytes for cache in caches)
+        self._static_bytes = model.nbytes + sum(map(_nbytes, caches))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metavox-device")
         self.reset()
 
@@ -99,8 +99,18 @@ class Runner:
         ]
         return PromptLogprobs.concatenate(parts)
 
+    def close(self) -> None:
+        """Wait for the step under way, end the thread and let go of weights and caches."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        del self.model, self.caches
+
     def memory_bytes(self) -> int:
         """Peak bytes allocated on a CUDA device; elsewhere the weights and the KV pool."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return self._static_bytes
+
+
+def _nbytes(cache: LayerCache) -> int:
+    tensors = (cache.key, cache.value, cache.key_scale, cache.value_scale)
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

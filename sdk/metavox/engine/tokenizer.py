@@ -53,20 +53,26 @@ class HubTokenizer:
         return text
 
 
-def load_tokenizer(model: Path, asked: str | os.PathLike[str] | None) -> HubTokenizer | None:
-    """The tokenizer in the folder that was asked for, or else the model's, None if the model has none.
-
-    Runs no code of the checkpoint and asks no network.
+def tokenizer_folder(model: Path, asked: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of the tokenizer that was asked for, or else the model's own, None if the model has none.
 
     Raises:
         ModelNotFound: the folder that was asked for holds no tokenizer.
-        InvalidCheckpoint: there are a tokenizer's files, and they cannot be read.
     """
     folder = model if asked is None else Path(os.path.expanduser(asked))
-    if not any(os.path.isfile(folder / name) for name in FILES):
-        if asked is None:
-            return None
-        raise ModelNotFound(f"There is no tokenizer in {shown(str(folder))}; tokenizer= takes a folder with one.")
+    if any(os.path.isfile(folder / name) for name in FILES):
+        return folder
+    if asked is None:
+        return None
+    raise ModelNotFound(f"There is no tokenizer in {shown(str(folder))}; tokenizer= takes a folder with one.")
+
+
+def load_tokenizer(folder: Path) -> HubTokenizer:
+    """The tokenizer of a folder. Runs no code of the checkpoint and asks no network.
+
+    Raises:
+        InvalidCheckpoint: its files cannot be read.
+    """
     from transformers import AutoTokenizer
 
     try:

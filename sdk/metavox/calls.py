@@ -1,0 +1,50 @@
+"""The forms in which prompts and their parameters may be given to a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
+
+from metavox.errors import InvalidRequest, shown
+from metavox.params import SamplingParams
+
+Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
+Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
+Conversation = Sequence[Mapping[str, Any]]
+
+
+def as_batch(prompts: object) -> list[Any]:
+    """One prompt or many as a list. Raises InvalidRequest for what is neither."""
+    if isinstance(prompts, (str, Mapping)):
+        return [prompts]
+    if isinstance(prompts, bytes) or not isinstance(prompts, Sequence):
+        raise InvalidRequest(
+            f"prompts must be a string, a dict or a list of these, and is a {type(prompts).__name__}."
+        )
+    if prompts and all(isinstance(item, int) for item in prompts):
+        raise InvalidRequest('A bare list of token ids is ambiguous; write {"prompt_token_ids": [...]}.')
+    return list(prompts)
+
+
+def as_conversations(messages: object) -> tuple[list[Conversation], bool]:
+    """One conversation or many as a list, and whether it was one. Raises InvalidRequest for what is neither."""
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)) or not messages:
+        raise InvalidRequest(
+            'messages must be a list such as [{"role": "user", "content": "Hello"}], or a list of such lists, '
+            f"and is {shown(messages)}."
+        )
+    single = isinstance(messages[0], Mapping)
+    return ([messages] if single else list(messages)), single
+
+
+def params_for_each(params: Params, num_prompts: int) -> list[SamplingParams | None]:
+    """A list with the parameters of each prompt. Raises InvalidRequest where their number differs."""
+    if params is None or isinstance(params, SamplingParams):
+        return [params] * num_prompts
+    if not isinstance(params, Sequence) or not all(isinstance(item, SamplingParams) for item in params):
+        raise InvalidRequest("sampling_params must be SamplingParams, or a list with one for each prompt.")
+    if len(params) != num_prompts:
+        raise InvalidRequest(
+            f"There are {len(params)} sampling_params for {num_prompts} prompts; give one, or one for each."
+        )
+    return list(params)
