@@ -1,0 +1,509 @@
+// The choice of tokens. ../sample.py is the specification: the same single operations on every element, and sums
+// of whole numbers below 2^53, which are exact in any order. So nothing here depends on lanes, blocks or threads,
+// and no product may be fused with a sum (see FLAGS in build.py).
+//
+// A row is read once for the largest logit of each block of columns. Most blocks are then never read again: they
+// are below what top-k, min-p or the smallest weight can keep.
+#include <math.h>
+#include <stdlib.h>
+#include "simd.h"
+
+#define VECTORS 8                 // in a block
+#define BLOCK (VECTORS * LANES)
+#define BINS 2048                 // of the histogram that narrows a threshold down
+#define FEW 8192                  // columns for which no histogram is worth while
+#define WEIGHT_ONE 0x1p34f
+#define LEAST_WEIGHT 24.4         // exp(-24.4) rounds to no weight
+
+typedef double vd __attribute__((vector_size(8 * LANES)));
+
+typedef struct { float logit; int32_t id; double weight; } Candidate;
+
+typedef struct {
+    const float *logits;
+    int64_t vocab, num_blocks;
+    float *largest_of;            // [num_blocks]
+    float largest, scale, min_p;  // scale is 1 / temperature
+    float least;                  // nothing below it has a weight or can be kept
+    Candidate *work;              // [vocab]
+    float *copy;                  // [num_blocks]
+} Row;
+
+typedef struct { float logit; int32_t id; } Threshold;  // what comes after it in order is not kept
+static const Threshold EVERYTHING = {-INFINITY, INT32_MAX};
+
+// The first n columns from p on, -inf in the other lanes.
+INLINE vf load_some(const float *p, int64_t n) {
+    if (n >= LANES) return vf_load(p);
+    float x[LANES];
+    for (int i = 0; i < LANES; i++) x[i] = i < n ? p[i] : -INFINITY;
+    return vf_load(x);
+}
+
+static const int32_t COUNT[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+INLINE vi lane_numbers(void) { vi v; memcpy(&v, COUNT, sizeof v); return v; }
+INLINE int any(vi mask) {
+#if defined(SIMD_AVX512)
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(SIMD_AVX2)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+
+// ../sample.py's weights_naive, operation by operation.
+INLINE vf weights(const Row *row, vf logits) {
+    vf exponent = vf_max((logits - row->largest) * row->scale, vf_set(-87.0f));
+    vf twos = exponent * 1.44269504088896341f + 0.5f;
+    vf whole = vf_from_int(__builtin_convertvector(twos, vi));
+    twos = whole - vf_select(whole > twos, vf_set(1.0f), (vf){0});  // truncated towards 0, so one too high below it
+    vf rest = exponent - twos * 0.693359375f - twos * -2.12194440e-4f;
+    vf value = rest * 1.9875691500e-4f + 1.3981999507e-3f;
+    value = value * rest + 8.3334519073e-3f;
+    value = value * rest + 4.1665795894e-2f;
+    value = value * rest + 1.6666665459e-1f;
+    value = value * rest + 5.0000001201e-1f;
+    value = value * (rest * rest) + rest + 1.0f;
+    vi power = (__builtin_convertvector(twos, vi) + 127) << 23;
+    return value * (vf)power;
+}
+
+// Weights in whole units; 0 for what min_p leaves out.
+INLINE vf whole_weights(const Row *row, vf logits) {
+    vf weight = weights(row, logits);
+    vf units = weight * WEIGHT_ONE;
+    vf rounded = vf_select(units < vf_set(0x1p23f), (units + 0x1p23f) - 0x1p23f, units);
+    return vf_select(weight >= row->min_p, rounded, (vf){0});
+}
+
+INLINE int64_t block_end(const Row *row, int64_t block) {
+    int64_t end = (block + 1) * BLOCK;
+    return end < row->vocab ? end : row->vocab;
+}
+
+// The largest logit of each block and of all. Returns 0 where there is none to choose: NaN, +inf, all -inf.
+static int scan(Row *row) {
+    vi bad = {0};
+    float largest = -INFINITY;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        int64_t end = block_end(row, block);
+        vf most = vf_set(-INFINITY);
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vf x = load_some(row->logits + i, end - i);
+            bad |= ~(x < INFINITY);
+            most = vf_max(most, x);
+        }
+        row->largest_of[block] = vf_largest(most);
+        if (row->largest_of[block] > largest) largest = row->largest_of[block];
+    }
+    row->largest = largest;
+    return !any(bad) && largest > -INFINITY;
+}
+
+static int64_t first_largest(const Row *row) {
+    int64_t block = 0;
+    while (row->largest_of[block] != row->largest) block++;
+    int64_t i = block * BLOCK;
+    while (row->logits[i] != row->largest) i++;
+    return i;
+}
+
+// Order: larger logits first, then lower ids. No two candidates are equal in it.
+INLINE int precedes(float logit, int32_t id, Threshold than) {
+    return logit > than.logit || (logit == than.logit && id <= than.id);
+}
+
+// Quickselect's step on c[0, n): the first `return value` come not after one of them, the rest after it.
+static int64_t partition(Candidate *c, int64_t n) {
+    Candidate *middle = c + n / 2, *last = c + n - 1;
+    Threshold first = {c->logit, c->id}, other = {last->logit, last->id};
+    Candidate *median = precedes(middle->logit, middle->id, first)
+        ? (precedes(c->logit, c->id, other) ? c : precedes(middle->logit, middle->id, other) ? last : middle)
+        : (precedes(middle->logit, middle->id, other) ? middle : precedes(c->logit, c->id, other) ? last : c);
+    Candidate pivot = *median;
+    *median = *last;
+    Threshold at = {pivot.logit, pivot.id};
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n - 1; i++) {
+        Candidate current = c[i];
+        c[i] = c[kept];
+        c[kept] = current;
+        kept += precedes(current.logit, current.id, at);
+    }
+    *last = c[kept];
+    c[kept] = pivot;
+    return kept + 1;
+}
+
+// Orders c so that its first candidates are the fewest that come first and number `count`, or weigh `mass`,
+// whichever is fewer, and gives their number.
+static int64_t select_first(Candidate *c, int64_t n, int64_t count, double mass) {
+    int64_t low = 0, high = n;
+    double before = 0;
+    while (high - low > 1) {
+        int64_t split = low + partition(c + low, high - low);
+        if (split == high) split--;  // all but the last, which is the pivot
+        double part = 0;
+        for (int64_t i = low; i < split; i++) part += c[i].weight;
+        if (split >= count || before + part >= mass) high = split;
+        else { low = split; before += part; }
+    }
+    return high;
+}
+
+static Threshold last_of(const Candidate *c, int64_t n) {
+    Threshold last = {INFINITY, 0};
+    for (int64_t i = 0; i < n; i++)
+        if (!precedes(c[i].logit, c[i].id, last)) last = (Threshold){c[i].logit, c[i].id};
+    return last;
+}
+
+// The k-th largest of the blocks' largest logits: at least k columns reach it.
+static float kth_block(const Row *row, int64_t k) {
+    float *x = row->copy;
+    memcpy(x, row->largest_of, row->num_blocks * sizeof *x);
+    int64_t low = 0, high = row->num_blocks - 1;
+    k--;
+    while (low < high) {
+        float pivot = x[low + (high - low) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i <= j) { float t = x[i]; x[i] = x[j]; x[j] = t; i++; j--; }
+        }
+        if (k <= j) high = j;
+        else if (k >= i) low = i;
+        else break;
+    }
+    return x[k];
+}
+
+// Those from `low` on and below `high`, in the order of ids.
+static int64_t gather(const Row *row, float low, float high) {
+    int64_t n = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!(row->largest_of[block] >= low)) continue;
+        int64_t end = block_end(row, block);
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vf x = load_some(row->logits + i, end - i);
+            if (!any((x >= low) & (x < high))) continue;
+            float weight[LANES];
+            vf_store(weight, whole_weights(row, x));
+            for (int64_t j = i; j < i + LANES && j < end; j++)
+                if (row->logits[j] >= low && row->logits[j] < high)
+                    row->work[n++] = (Candidate){row->logits[j], (int32_t)j, weight[j - i]};
+        }
+    }
+    return n;
+}
+
+typedef struct {
+    float step;                   // bin number = (largest - logit) * step
+    int32_t count[BINS + 1];      // the last is for what is below `least`
+    double weight[BINS + 1];
+} Histogram;
+
+INLINE vi bins(const Row *row, const Histogram *h, vf logits) {
+    vf place = vf_min((row->largest - logits) * h->step, vf_set((float)(BINS - 1)));
+    vi bin = __builtin_convertvector(place, vi);
+    vi below = logits < row->least;
+    return (below & BINS) | (~below & bin);
+}
+
+static void fill(const Row *row, Histogram *h) {
+    memset(h, 0, sizeof *h);
+    double range = (double)row->largest - row->least;
+    h->step = range > 0 ? (float)(BINS / range) : 0.0f;
+    if (!(h->step < 1e30f)) h->step = 1e30f;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!(row->largest_of[block] >= row->least)) continue;
+        int64_t end = block_end(row, block);
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vf x = load_some(row->logits + i, end - i);
+            if (!any(x >= row->least)) continue;
+            float weight[LANES];
+            int32_t bin[LANES];
+            vf_store(weight, whole_weights(row, x));
+            vi b = bins(row, h, x);
+            memcpy(bin, &b, sizeof bin);
+            for (int lane = 0; lane < LANES; lane++) {
+                h->count[bin[lane]]++;
+                h->weight[bin[lane]] += weight[lane];
+            }
+        }
+    }
+}
+
+static int64_t gather_bin(const Row *row, const Histogram *h, int wanted) {
+    int64_t n = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!(row->largest_of[block] >= row->least)) continue;
+        int64_t end = block_end(row, block);
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vf x = load_some(row->logits + i, end - i);
+            vi b = bins(row, h, x);
+            if (!any(b == wanted)) continue;
+            float weight[LANES];
+            int32_t bin[LANES];
+            vf_store(weight, whole_weights(row, x));
+            memcpy(bin, &b, sizeof bin);
+            for (int64_t j = i; j < i + LANES && j < end; j++)
+                if (bin[j - i] == wanted) row->work[n++] = (Candidate){row->logits[j], (int32_t)j, weight[j - i]};
+        }
+    }
+    return n;
+}
+
+// The last candidate in order of the first that number `count`, or weigh `mass`. `kept` gets their weight.
+static Threshold narrow(const Row *row, const Histogram *h, int64_t count, double mass, double *kept) {
+    int64_t number = 0;
+    double weight = 0;
+    int bin = 0;
+    for (; bin < BINS; bin++) {
+        if (number + h->count[bin] >= count || weight + h->weight[bin] >= mass) break;
+        number += h->count[bin];
+        weight += h->weight[bin];
+    }
+    *kept = weight;
+    if (bin == BINS) return EVERYTHING;
+    int64_t first = select_first(row->work, gather_bin(row, h, bin), count - number, mass - weight);
+    for (int64_t i = 0; i < first; i++) *kept += row->work[i].weight;
+    return last_of(row->work, first);
+}
+
+static Threshold threshold(const Row *row, int64_t top_k, double top_p) {
+    int64_t count = top_k > 0 && top_k < row->vocab ? top_k : row->vocab, columns = 0;
+    double kept = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++)
+        columns += row->largest_of[block] >= row->least ? BLOCK : 0;
+    if (columns <= FEW) {
+        int64_t n = gather(row, row->least, INFINITY);
+        if (count < n) n = select_first(row->work, n, count, INFINITY);
+        for (int64_t i = 0; i < n; i++) kept += row->work[i].weight;
+        if (top_p < 1) n = select_first(row->work, n, n, top_p * kept);
+        return last_of(row->work, n);
+    }
+    Histogram h;
+    fill(row, &h);
+    Threshold first = narrow(row, &h, count, INFINITY, &kept);
+    if (top_p >= 1) return first;
+    Threshold nucleus = narrow(row, &h, count, top_p * kept, &kept);
+    return nucleus;
+}
+
+// The first column at which the sum of the kept weights exceeds `uniform` of their whole.
+static int64_t draw(const Row *row, Threshold last, double uniform) {
+    double total = 0, *sums = (double *)row->work;
+    float least = last.logit > row->least ? last.logit : row->least;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        sums[block] = 0;
+        if (!(row->largest_of[block] >= least)) continue;
+        int64_t end = block_end(row, block);
+        vd sum = {0};
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vf x = load_some(row->logits + i, end - i);
+            if (!any(x >= least)) continue;
+            vi kept = (x > last.logit) | ((x == last.logit) & (lane_numbers() <= (int32_t)(last.id - i)));
+            sum += __builtin_convertvector(vf_select(kept, whole_weights(row, x), (vf){0}), vd);
+        }
+        for (int lane = 0; lane < LANES; lane++) sums[block] += sum[lane];
+        total += sums[block];
+    }
+    double target = uniform * total, before = 0;
+    int64_t block = 0, positive = 0;
+    for (; block < row->num_blocks && before + sums[block] <= target; block++) {
+        if (sums[block] > 0) positive = block;
+        before += sums[block];
+    }
+    if (block == row->num_blocks) block = positive;  // a `uniform` that rounds to 1 takes the last one
+    int64_t chosen = 0, end = block_end(row, block);
+    for (int64_t i = block * BLOCK; i < end; i += LANES) {
+        vf x = load_some(row->logits + i, end - i);
+        float weight[LANES];
+        vf_store(weight, whole_weights(row, x));
+        for (int64_t j = i; j < i + LANES && j < end; j++) {
+            if (!precedes(row->logits[j], (int32_t)j, last) || weight[j - i] <= 0) continue;
+            chosen = j;
+            before += weight[j - i];
+            if (before > target) return chosen;
+        }
+    }
+    return chosen;
+}
+
+static int open_row(Row *row, int64_t vocab) {
+    row->vocab = vocab;
+    row->num_blocks = (vocab + BLOCK - 1) / BLOCK;
+    row->largest_of = malloc(2 * row->num_blocks * sizeof(float));
+    row->copy = row->largest_of + row->num_blocks;
+    row->work = malloc((vocab + LANES) * sizeof(Candidate));  // no page of it is taken before it is needed
+    return row->largest_of && row->work;
+}
+
+static void close_row(Row *row) {
+    free(row->largest_of);
+    free(row->work);
+}
+
+static float below(double x) { return nextafterf((float)x, -INFINITY); }
+
+static int64_t sample_row(Row *row, float temperature, int64_t top_k, double top_p, float min_p, double uniform) {
+    if (!scan(row)) return -1;
+    if (!(temperature > 0)) return first_largest(row);
+    row->scale = 1.0f / temperature;
+    if (!(row->scale <= 3.402823466e38f)) row->scale = 3.402823466e38f;
+    row->min_p = min_p;
+    row->least = below(row->largest - LEAST_WEIGHT / row->scale);
+    if (min_p > 0) {
+        float least = below(row->largest + (log(min_p) - 1e-5) / row->scale);
+        if (least > row->least) row->least = least;
+    }
+    if (top_k > 0 && top_k <= row->num_blocks) {
+        float least = kth_block(row, top_k);
+        if (least > row->least) row->least = least;
+    }
+    Threshold last = EVERYTHING;
+    if ((top_k > 0 && top_k < row->vocab) || top_p < 1) last = threshold(row, top_k, top_p);
+    return draw(row, last, uniform);
+}
+
+// Each returns 0, or 1 where memory ran out. Rows lie one behind the other; see ../sample.py for the arguments.
+int metavox_greedy(const float *logits, int64_t rows, int64_t vocab, int64_t *tokens, int threads) {
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        Row row;
+        failed = !open_row(&row, vocab);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < rows; i++) {
+            if (failed) continue;
+            row.logits = logits + i * vocab;
+            tokens[i] = scan(&row) ? first_largest(&row) : -1;
+        }
+        close_row(&row);
+    }
+    return failed;
+}
+
+int metavox_sample(const float *logits, int64_t rows, int64_t vocab, const float *temperature, const int64_t *top_k,
+                   const double *top_p, const float *min_p, const double *uniform, int64_t *tokens, int threads) {
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        Row row;
+        failed = !open_row(&row, vocab);
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < rows; i++) {
+            if (failed) continue;
+            row.logits = logits + i * vocab;
+            tokens[i] = sample_row(&row, temperature[i], top_k[i], top_p[i], min_p[i], uniform[i]);
+        }
+        close_row(&row);
+    }
+    return failed;
+}
+
+static double normaliser(Row *row) {
+    row->scale = 1.0f;
+    row->min_p = 0.0f;
+    row->least = below(row->largest - LEAST_WEIGHT);
+    double total = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!(row->largest_of[block] >= row->least)) continue;
+        int64_t end = block_end(row, block);
+        vd sum = {0};
+        for (int64_t i = block * BLOCK; i < end; i += LANES)
+            sum += __builtin_convertvector(whole_weights(row, load_some(row->logits + i, end - i)), vd);
+        for (int lane = 0; lane < LANES; lane++) total += sum[lane];
+    }
+    return log(total / WEIGHT_ONE);
+}
+
+static int64_t rank_of(const Row *row, float logit) {
+    int64_t rank = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!(row->largest_of[block] >= logit)) continue;
+        int64_t end = block_end(row, block);
+        for (int64_t i = block * BLOCK; i < end; i++) rank += row->logits[i] >= logit;
+    }
+    return rank;
+}
+
+static int compare(const void *left, const void *right) {
+    const Candidate *a = left, *b = right;
+    if (a->logit != b->logit) return a->logit > b->logit ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void top_of(Row *row, int64_t num_top, double normal, int64_t *ids, float *logprobs) {
+    float least = num_top <= row->num_blocks ? kth_block(row, num_top) : -INFINITY;
+    int64_t n = gather(row, least, INFINITY);
+    if (num_top < n) n = select_first(row->work, n, num_top, INFINITY);
+    qsort(row->work, n, sizeof *row->work, compare);
+    for (int64_t i = 0; i < num_top; i++) {
+        ids[i] = i < n ? row->work[i].id : 0;
+        logprobs[i] = i < n ? (float)((double)(row->work[i].logit - row->largest) - normal) : NAN;
+    }
+}
+
+int metavox_token_logprobs(const float *logits, int64_t rows, int64_t vocab, const int64_t *tokens, int64_t num_top,
+                           float *logprobs, int64_t *ranks, int64_t *top_ids, float *top_logprobs, int threads) {
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        Row row;
+        failed = !open_row(&row, vocab);
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < rows; i++) {
+            if (failed) continue;
+            row.logits = logits + i * vocab;
+            scan(&row);
+            double normal = normaliser(&row);
+            float logit = row.logits[tokens[i] < 0 ? 0 : tokens[i]];
+            logprobs[i] = (float)((double)(logit - row.largest) - normal);
+            ranks[i] = rank_of(&row, logit);
+            if (num_top) top_of(&row, num_top, normal, top_ids + i * num_top, top_logprobs + i * num_top);
+        }
+        close_row(&row);
+    }
+    return failed;
+}
+
+void metavox_mask_logits(float *logits, int64_t vocab, const int64_t *rows, int64_t num_masks, const uint32_t *allowed,
+                         int threads) {
+    int64_t words = (vocab + 31) / 32;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t i = 0; i < num_masks; i++) {
+        float *row = logits + rows[i] * vocab;
+        for (int64_t word = 0; word < words; word++) {
+            uint32_t bits = allowed[i * words + word];
+            if (bits == UINT32_MAX) continue;
+            int64_t end = word * 32 + 32 < vocab ? 32 : vocab - word * 32;
+            for (int64_t j = 0; j < end; j++) row[word * 32 + j] = bits >> j & 1 ? row[word * 32 + j] : -INFINITY;
+        }
+    }
+}
+
+void metavox_penalize(float *logits, int64_t vocab, const int64_t *rows, int64_t num_rows, const int32_t *history,
+                      const int64_t *slots, const float *repetition, const float *presence, const float *frequency,
+                      int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t i = 0; i < num_rows; i++) {
+        float *row = logits + rows[i] * vocab;
+        const int32_t *seen = history + slots[i] * vocab;
+        for (int64_t start = 0; start < vocab; start += BLOCK) {
+            int64_t end = start + BLOCK < vocab ? start + BLOCK : vocab;
+            int32_t some = 0;
+            for (int64_t j = start; j < end; j++) some |= seen[j];
+            if (!some) continue;
+            for (int64_t j = start; j < end; j++) {
+                if (!seen[j]) continue;
+                float x = row[j] > 0 ? row[j] / repetition[i] : row[j] * repetition[i];
+                x = x - frequency[i] * (float)(seen[j] >> 1);
+                row[j] = x - presence[i] * (float)(seen[j] > 1);
+            }
+        }
+    }
+}
