@@ -107,8 +107,8 @@ def pack_weight_naive(
 
 def quantize(weight: Tensor, quantization: Quantization) -> tuple[Tensor, Tensor]:
     """The integers, [out_features, in_features padded to whole groups] int8, and the scales of their groups."""
-    padding = -weight.shape[1] % GROUP
-    groups = torch.nn.functional.pad(weight.float(), (0, padding)).view(len(weight), -1, GROUP)
+    n, k = weight.shape
+    groups = torch.nn.functional.pad(weight.float(), (0, -k % GROUP)).view(n, -(-k // GROUP), GROUP)
     high, low = groups.amax(-1), groups.amin(-1)
     extreme = torch.where(high >= -low, high, low)
     scale = (extreme.abs() / 127 if quantization == "int8" else extreme / -8).bfloat16()

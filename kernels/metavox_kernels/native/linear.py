@@ -101,7 +101,7 @@ def pack_weight(
 
 
 def _aligned(nbytes: int) -> Tensor:
-    """[nbytes] uint8; a large one starts on a huge page. The bytes before it are never touched: they cost nothing."""
+    """[nbytes] uint8; a large one starts on a huge page. The bytes before it are never touched."""
     if nbytes < 2 * _HUGE_PAGE:
         return torch.empty(nbytes, dtype=torch.uint8)
     data = torch.empty(nbytes + _HUGE_PAGE, dtype=torch.uint8)
