@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,9 @@ class AsyncLLM:
         """Answer one conversation; `template` takes what `LLM.chat` takes for the template."""
         return await self._whole(self._start_chat(messages, sampling_params, template))
 
-    def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> AsyncIterator[CompletionChunk]:
+    def stream(
+        self, prompt: Prompt, sampling_params: SamplingParams | None = None
+    ) -> AsyncIterator[CompletionChunk]:
         """Complete one prompt, and give its text as it comes. Raises InvalidRequest at once, as `LLM.stream`."""
         return self._chunks(self._llm._start([prompt], sampling_params)[0])
 

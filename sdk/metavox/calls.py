@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any, TypedDict, Union
 
 from metavox.errors import InvalidRequest, shown
 from metavox.params import SamplingParams
@@ -11,6 +11,16 @@ from metavox.params import SamplingParams
 Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
 Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
 Conversation = Sequence[Mapping[str, Any]]
+
+
+class ChatTemplate(TypedDict, total=False):
+    """How a conversation becomes a prompt; see `metavox.engine.chat.apply_chat_template`."""
+
+    chat_template: str | None
+    add_generation_prompt: bool
+    continue_final_message: bool
+    tools: Sequence[Mapping[str, Any]] | None
+    chat_template_kwargs: Mapping[str, Any] | None
 
 
 def as_batch(prompts: object) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from metavox.errors import InvalidArgument, Neutral, shown, unknown_names
 from metavox.params import LARGEST, as_float, as_int
@@ -57,7 +57,7 @@ class EngineConfig:
     kv_cache_memory_bytes: int | None = None
     gpu_memory_utilization: float = 0.9
     enable_prefix_caching: bool = True
-    quantization: str | None = None
+    quantization: Literal["int8", "int4"] | None = None
     quantize_lm_head: bool = False
     kv_cache_dtype: str = "auto"
     speculative_config: Mapping[str, Any] | None = None

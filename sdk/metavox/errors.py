@@ -55,7 +55,7 @@ class NonFiniteLogits(MetaVoxError, ArithmeticError):
 
 
 class EngineLost(MetaVoxError, RuntimeError):
-    """The engine is used where it is no more: after ``close()``, or in a process forked from the one that has it."""
+    """The engine is used where it is no more: after ``close()``, or in a fork of the process that has it."""
 
 
 class UnknownArgument(MetaVoxError, TypeError):

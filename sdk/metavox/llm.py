@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from metavox.calls import Conversation, Params, Prompt, as_batch, as_conversations, params_for_each
+from metavox.calls import ChatTemplate, Conversation, Params, Prompt, as_batch, as_conversations, params_for_each
 from metavox.config import NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
 from metavox.errors import InvalidRequest, MissingExtra, NonFiniteLogits, known_arguments, known_keywords
 from metavox.outputs import CompletionChunk, RequestOutput
@@ -16,9 +16,11 @@ from metavox.progress import progress
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
     from metavox.engine.driver import Driver
     from metavox.engine.request import RequestState
+    from metavox.engine.sequence import Request
     from metavox.telemetry.recorder import Recorder
 
 ENGINE_EXTRA = {"huggingface_hub", "llguidance", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
@@ -104,7 +106,7 @@ class LLM:
             kv_cache_memory_bytes=kv_cache_memory_bytes,
             gpu_memory_utilization=gpu_memory_utilization,
             enable_prefix_caching=enable_prefix_caching,
-            quantization=quantization,
+            quantization=quantization,  # type: ignore[arg-type]  # is checked there
             quantize_lm_head=quantize_lm_head,
             kv_cache_dtype=kv_cache_dtype,
             speculative_config=speculative_config,
@@ -156,7 +158,12 @@ class LLM:
 
     @overload
     def chat(
-        self, messages: Conversation, sampling_params: Params = None, *, use_tqdm: bool = True, **template: Any
+        self,
+        messages: Conversation,
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool = True,
+        **template: Unpack[ChatTemplate],
     ) -> RequestOutput: ...
 
     @overload
@@ -166,7 +173,7 @@ class LLM:
         sampling_params: Params = None,
         *,
         use_tqdm: bool = True,
-        **template: Any,
+        **template: Unpack[ChatTemplate],
     ) -> list[RequestOutput]: ...
 
     @known_arguments("chat", NEUTRAL_FOR_GENERATE)
@@ -215,8 +222,8 @@ class LLM:
     def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> CompletionStream:
         """Complete one prompt, and give its text as it comes.
 
-        ``for chunk in llm.stream("Once"): print(chunk, end="")``. To stop early, leave the loop and call ``close()``
-        of the stream, or use it in a ``with``.
+        ``for chunk in llm.stream("Once upon a time"): print(chunk, end="", flush=True)``
+        To stop early, leave the loop and call ``close()`` of the stream, or use it in a ``with``.
 
         Raises:
             InvalidRequest: the prompt or its parameters cannot be honoured; nothing has run.
@@ -282,15 +289,16 @@ class LLM:
     def _start(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
         """Check every prompt, then put all in line."""
         each = params_for_each(sampling_params, len(prompts))
-        requests = []
-        for at, (prompt, params) in enumerate(zip(prompts, each, strict=True)):
-            try:
-                requests.append(self._driver.engine.check(prompt, params))
-            except InvalidRequest as error:
-                raise InvalidRequest(f"Prompt {at}: {error}") from error
+        requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
         states = [self._driver.engine.state(request) for request in requests]
         self._driver.submit(states)
         return states
+
+    def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:
+        try:
+            return self._driver.engine.check(prompt, params)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"Prompt {at}: {error}") from error
 
     def _run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
         states = self._start(prompts, sampling_params)

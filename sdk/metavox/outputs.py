@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "abort", "error"]
@@ -82,9 +83,7 @@ class RequestMetrics:
     @property
     def inter_token_latencies(self) -> tuple[float, ...]:
         """Seconds between each output token and the one before it, one completion after the other."""
-        return tuple(
-            after - before for times in self.token_times for before, after in zip(times, times[1:], strict=False)
-        )
+        return tuple(after - before for times in self.token_times for before, after in pairwise(times))
 
     @property
     def time_per_output_token(self) -> float | None:

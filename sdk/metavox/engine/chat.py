@@ -44,7 +44,9 @@ def apply_chat_template(
             "The model's tokenizer has no chat template; give one (chat_template=...), or use generate."
         )
     if add_generation_prompt and continue_final_message:
-        raise InvalidRequest("continue_final_message goes on with the last message; set add_generation_prompt=False.")
+        raise InvalidRequest(
+            "continue_final_message goes on with the last message; set add_generation_prompt=False."
+        )
     try:
         text = tokenizer.inner.apply_chat_template(
             list(messages),
@@ -64,8 +66,7 @@ def apply_chat_template(
 def _check(messages: object) -> None:
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence) or not messages:
         raise InvalidRequest(
-            'messages must be a list such as [{"role": "user", "content": "Hello"}], '
-            f"and is {shown(messages)}."
+            f'messages must be a list such as [{{"role": "user", "content": "Hello"}}], and is {shown(messages)}.'
         )
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):

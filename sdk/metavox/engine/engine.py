@@ -180,7 +180,7 @@ class Engine:
     def fail(self, error: Exception) -> list[RequestState]:
         """Forget every request; each ends with `error`. Returns them."""
         self._begin_anew()
-        failed = list({state: None for state in self._states.values()})
+        failed = list(dict.fromkeys(self._states.values()))
         self._states.clear()
         for state in failed:
             state.error = error

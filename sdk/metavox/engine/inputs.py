@@ -84,7 +84,9 @@ class StepBuffers:
             block_tables=self._device_view(self._tables, tables.size).view(tables.shape),
             slot_mapping=self._put(self._slot_mapping, slots),
         )
-        rows = [int(end) - at for piece, end in zip(plan, ends, strict=True) for at in range(piece.num_sampled, 0, -1)]
+        rows = [
+            int(end) - at for piece, end in zip(plan, ends, strict=True) for at in range(piece.num_sampled, 0, -1)
+        ]
         return StepInputs(
             ids=self._device_view(self._ids, int(ends[-1])),
             positions=self._put(self._positions, positions),

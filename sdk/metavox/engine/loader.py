@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metavox.engine.tensors import TensorFiles, some
 from metavox.errors import InvalidCheckpoint, UnsupportedModel, shown
-from metavox.layers.reader import Part
+from metavox.layers.reader import Part, Role
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
 from metavox_kernels import PackedWeight, Quantization, pack_weight
@@ -20,6 +20,7 @@ from metavox_kernels.weight import TorchWeight
 
 STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PIECE_ELEMENTS = 1 << 20  # of what is packed at once, which takes several times its bytes for a moment
 
 
 def choose_dtype(requested: str, raw: dict[str, Any]) -> torch.dtype:
@@ -66,8 +67,8 @@ def load_decoder(
 class _Counter:
     """The part of a `WeightReader` that counts."""
 
-    def __init__(self, activation_dtype: torch.dtype) -> None:
-        self.activation_dtype = activation_dtype
+    def __init__(self, weight_dtype: torch.dtype, activation_dtype: torch.dtype) -> None:
+        self.weight_dtype, self.activation_dtype = weight_dtype, activation_dtype
         self.num_parameters = self.nbytes = 0
 
     def _count(self, shape: Sequence[int], nbytes: int) -> None:
@@ -86,19 +87,15 @@ class _Reader(_Counter):
         quantization: Quantization | None,
         quantize_lm_head: bool,
     ) -> None:
-        super().__init__(torch.float32 if device.type == "cpu" else dtype)
-        self._files, self._dtype, self._device = files, dtype, device
-        self._quantization = quantization
-        self._quantization_of_tables = quantization if quantize_lm_head else None
+        super().__init__(dtype, torch.float32 if device.type == "cpu" else dtype)
+        self._files, self._device = files, device
+        tables = quantization if quantize_lm_head else None
+        self._quantization = {"projection": quantization, "vocabulary": tables, "router": None}
 
-    def matrix(self, parts: Sequence[Part], in_features: int) -> PackedWeight:
-        return self._pack(parts, self._quantization)
-
-    def table(self, part: Part, in_features: int) -> PackedWeight:
-        return self._pack([part], self._quantization_of_tables)
-
-    def _pack(self, parts: Sequence[Part], quantization: Quantization | None) -> PackedWeight:
-        weight = pack_weight([self._files.read(name) for name, _ in parts], quantization, self._dtype, self._device)
+    def matrix(self, parts: Sequence[Part], in_features: int, role: Role = "projection") -> PackedWeight:
+        rows = max(1, PIECE_ELEMENTS // in_features)
+        pieces = [piece for name, _ in parts for piece in torch.split(self._files.read(name), rows)]
+        weight = pack_weight(pieces, self._quantization[role], self.weight_dtype, self._device)
         self._count(weight.shape, weight.nbytes)
         return weight
 
@@ -113,16 +110,13 @@ class _Manifest(_Counter):
     """A `WeightReader` that gives nothing and notes the shapes that it is asked for."""
 
     def __init__(self) -> None:
-        super().__init__(torch.float32)
+        super().__init__(torch.float32, torch.float32)
         self.shapes: dict[str, tuple[int, ...]] = {}
 
-    def matrix(self, parts: Sequence[Part], in_features: int) -> PackedWeight:
+    def matrix(self, parts: Sequence[Part], in_features: int, role: Role = "projection") -> PackedWeight:
         self.shapes.update({name: (rows, in_features) for name, rows in parts})
         data = torch.empty(sum(rows for _, rows in parts), in_features, device="meta")
         return TorchWeight(data, None, in_features)
-
-    def table(self, part: Part, in_features: int) -> PackedWeight:
-        return self.matrix([part], in_features)
 
     def vector(self, parts: Sequence[Part], add: float = 0.0) -> Tensor:
         self.shapes.update({name: (size,) for name, size in parts})

@@ -16,7 +16,7 @@ from metavox_kernels import penalize
 
 @dataclass(frozen=True)
 class Start:
-    """What the history in `slot` begins with: ids, each with twice its count in the output, plus 1 in the prompt."""
+    """What the history in `slot` begins with: ids, with twice their count in the output, plus 1 in the prompt."""
 
     slot: int
     ids: NDArray[np.int64]

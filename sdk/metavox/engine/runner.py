@@ -93,10 +93,11 @@ class Runner:
 
     def _prompt_logprobs(self, hidden: Tensor, first: int, targets: Tensor, number: int) -> PromptLogprobs:
         """Of the tokens `targets`, each chosen after one of the rows of `hidden` from `first` on."""
-        parts = [
-            prompt_logprobs(self.model.logits(hidden[first + at : first + at + len(some)]), some, number)
-            for at, some in zip(range(0, len(targets), PROMPT_ROWS), targets.split(PROMPT_ROWS), strict=True)
-        ]
+        parts = []
+        for at in range(0, len(targets), PROMPT_ROWS):
+            some = targets[at : at + PROMPT_ROWS]
+            logits = self.model.logits(hidden[first + at : first + at + len(some)])
+            parts.append(prompt_logprobs(logits, some, number))
         return PromptLogprobs.concatenate(parts)
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy import int64
@@ -14,20 +13,13 @@ from numpy.typing import NDArray
 
 from metavox.engine.blocks import chain
 from metavox.engine.detokenize import Detokenizer, find_stop, held_back
+from metavox.engine.matchers import Matcher
 from metavox.engine.tokenizer import Tokenizer
 from metavox.outputs import CompletionOutput, FinishReason, Logprob
 from metavox.params import SamplingParams
 
 NO_ROW = -1
 INVALID_TOKEN = -1  # what the sampler gives where the logits were not finite
-
-
-class Grammar(Protocol):
-    """The little that a sequence asks of the structure of its output."""
-
-    def accept(self, token: int) -> None:
-        """Go on by a token that it allowed."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Request:
     max_tokens: int
     lockstep: bool = False
     draftable: bool = False
-    new_grammar: Callable[[], Grammar] | None = None
+    new_grammar: Callable[[], Matcher] | None = None
 
 
 class Sequence:

@@ -12,7 +12,7 @@ class Chunks:
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
-        self._open = {sequence: (0, 0) for sequence in state.sequences}  # characters and tokens told of each
+        self._open = dict.fromkeys(state.sequences, (0, 0))  # characters and tokens told of each
 
     def take(self, device_memory_bytes: int) -> list[CompletionChunk]:
         """What was not told yet. The request's output is on the last chunk of all."""

@@ -13,7 +13,7 @@ from metavox.engine.documents import read_json
 from metavox.errors import InvalidCheckpoint
 
 # A file is mapped, and its pages count as ours from when they are read until it is closed.
-MAPPED_BYTES = 64 << 20
+MAPPED_BYTES = 16 << 20
 
 T = TypeVar("T")
 
