@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class AsyncLLM:
     """A loaded model for asyncio. Requests of all tasks run together.
 
-    ``await llm.generate(prompt)`` gives the whole output, ``async for chunk in llm.stream(prompt)`` gives it as it comes.
+    ``await llm.generate(prompt)`` gives the whole output, ``async for chunk in llm.stream(prompt)`` its parts.
     Cancelling the task, or leaving the loop, ends the request and frees what it held. A thread steps the engine
     while there is something to do.
 

@@ -136,8 +136,9 @@ def _speculative(given: object) -> Mapping[str, Any] | None:
     for name in ("num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"):
         value = as_int(config[name])
         if value is None or not 1 <= value <= MOST_DRAFTED:
+            given = shown(config[name])
             raise InvalidArgument(
-                f"speculative_config: {name} must be an integer from 1 to {MOST_DRAFTED}, and is {shown(config[name])}."
+                f"speculative_config: {name} must be an integer from 1 to {MOST_DRAFTED}, and is {given}."
             )
         config[name] = value
     if config["prompt_lookup_min"] > config["prompt_lookup_max"]:

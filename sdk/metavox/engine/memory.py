@@ -26,7 +26,7 @@ def context_length(config: EngineConfig, model: DecoderConfig) -> int:
 
 
 def block_bytes(config: EngineConfig, model: DecoderConfig, dtype: torch.dtype) -> int:
-    """The bytes of one block: keys and values of `block_size` tokens in all layers, and the scales of an int8 cache."""
+    """The bytes of one block: keys and values of `block_size` tokens in all layers, with an int8 cache's scales."""
     per_head = model.head_dim * dtype.itemsize if config.kv_cache_dtype == "auto" else model.head_dim + 4
     return config.block_size * 2 * model.num_hidden_layers * model.num_key_value_heads * per_head
 
