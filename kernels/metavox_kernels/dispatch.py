@@ -8,14 +8,10 @@ from metavox_kernels.attention import paged_attention_naive as paged_attention
 from metavox_kernels.gated import gelu_tanh_and_mul_naive as gelu_tanh_and_mul
 from metavox_kernels.gated import silu_and_mul_naive as silu_and_mul
 from metavox_kernels.native.linear import pack_weight
+from metavox_kernels.native.sample import greedy, mask_logits, penalize, sample, token_logprobs
 from metavox_kernels.rms_norm import add_rms_norm_naive as add_rms_norm
 from metavox_kernels.rms_norm import rms_norm_naive as rms_norm
 from metavox_kernels.rotary import rotate_and_store_naive as rotate_and_store
-from metavox_kernels.sample import greedy_naive as greedy
-from metavox_kernels.sample import mask_logits_naive as mask_logits
-from metavox_kernels.sample import penalize_naive as penalize
-from metavox_kernels.sample import sample_naive as sample
-from metavox_kernels.sample import token_logprobs_naive as token_logprobs
 
 __all__ = [
     "add_rms_norm",

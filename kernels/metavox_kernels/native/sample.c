@@ -56,8 +56,8 @@ INLINE int any(vi mask) {
 INLINE vf weights(const Row *row, vf logits) {
     vf exponent = vf_max((logits - row->largest) * row->scale, vf_set(-87.0f));
     vf twos = exponent * 1.44269504088896341f + 0.5f;
-    vf whole = vf_from_int(__builtin_convertvector(twos, vi));
-    twos = whole - vf_select(whole > twos, vf_set(1.0f), (vf){0});  // truncated towards 0, so one too high below it
+    vf truncated = vf_from_int(__builtin_convertvector(twos, vi));
+    twos = truncated - vf_select(truncated > twos, vf_set(1.0f), (vf){0});  // the floor
     vf rest = exponent - twos * 0.693359375f - twos * -2.12194440e-4f;
     vf value = rest * 1.9875691500e-4f + 1.3981999507e-3f;
     value = value * rest + 8.3334519073e-3f;
@@ -317,7 +317,10 @@ static int64_t draw(const Row *row, Threshold last, double uniform) {
         if (sums[block] > 0) positive = block;
         before += sums[block];
     }
-    if (block == row->num_blocks) block = positive;  // a `uniform` that rounds to 1 takes the last one
+    if (block == row->num_blocks) {  // a `uniform` that rounds to 1 takes the last one
+        block = positive;
+        target = INFINITY;
+    }
     int64_t chosen = 0, end = block_end(row, block);
     for (int64_t i = block * BLOCK; i < end; i += LANES) {
         vf x = load_some(row->logits + i, end - i);
@@ -486,7 +489,7 @@ void metavox_mask_logits(float *logits, int64_t vocab, const int64_t *rows, int6
     }
 }
 
-void metavox_penalize(float *logits, int64_t vocab, const int64_t *rows, int64_t num_rows, const int32_t *history,
+void metavox_penalize(float *logits, int64_t vocab, int64_t num_rows, const int64_t *rows, const int32_t *history,
                       const int64_t *slots, const float *repetition, const float *presence, const float *frequency,
                       int threads) {
 #pragma omp parallel for num_threads(threads)
