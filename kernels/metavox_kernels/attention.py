@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from metavox_kernels.native.paged import CLayerCache, CPagedBatch, layer_cache, paged_batch
 
 SCORE_BYTES = 64 << 20
 
@@ -31,6 +34,11 @@ class LayerCache:
         """Tokens in a block."""
         return self.key.shape[3]
 
+    @cached_property
+    def c_struct(self) -> CLayerCache | None:
+        """The cache as C sees it; None on a device, or in a layout, that C does not read. Made once, for speed."""
+        return layer_cache(self.key, self.value, self.key_scale, self.value_scale)
+
 
 @dataclass(frozen=True)
 class PagedBatch:
@@ -47,6 +55,11 @@ class PagedBatch:
     context_lens: Tensor
     block_tables: Tensor
     slot_mapping: Tensor
+
+    @cached_property
+    def c_struct(self) -> CPagedBatch | None:
+        """The batch as C sees it; see `LayerCache.c_struct`."""
+        return paged_batch(self.query_start, self.context_lens, self.block_tables)
 
 
 def store_kv_naive(key: Tensor, value: Tensor, cache: LayerCache, slot_mapping: Tensor) -> None:

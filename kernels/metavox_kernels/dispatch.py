@@ -1,17 +1,18 @@
 """The seam: callers take an op from here, and here is decided which version of it runs.
 
-The naive twins run on every device torch knows, and are all there is so far. A faster version is chosen
-here, by the device of its first argument, when it exists.
+On the CPU that is compiled C, wherever the arguments' dtypes and layout are those it was written for and there is
+a compiler; else the naive twin, which runs on every device torch knows.
 """
 
-from metavox_kernels.attention import paged_attention_naive as paged_attention
-from metavox_kernels.gated import gelu_tanh_and_mul_naive as gelu_tanh_and_mul
-from metavox_kernels.gated import silu_and_mul_naive as silu_and_mul
+from torch import Tensor
+
+from metavox_kernels.attention import LayerCache, PagedBatch, paged_attention_naive
+from metavox_kernels.gated import gelu_tanh_and_mul_naive, silu_and_mul_naive
+from metavox_kernels.native import attention, elementwise
 from metavox_kernels.native.linear import pack_weight
 from metavox_kernels.native.sample import greedy, mask_logits, penalize, sample, token_logprobs
-from metavox_kernels.rms_norm import add_rms_norm_naive as add_rms_norm
-from metavox_kernels.rms_norm import rms_norm_naive as rms_norm
-from metavox_kernels.rotary import rotate_and_store_naive as rotate_and_store
+from metavox_kernels.rms_norm import add_rms_norm_naive, rms_norm_naive
+from metavox_kernels.rotary import rotate_and_store_naive
 
 __all__ = [
     "add_rms_norm",
@@ -27,3 +28,57 @@ __all__ = [
     "silu_and_mul",
     "token_logprobs",
 ]
+
+
+def paged_attention(
+    query: Tensor,
+    cache: LayerCache,
+    batch: PagedBatch,
+    scale: float,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """See `paged_attention_naive`."""
+    out = attention.paged_attention(query, cache, batch, scale, window, softcap)
+    return paged_attention_naive(query, cache, batch, scale, window, softcap) if out is None else out
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """See `rms_norm_naive`."""
+    out = elementwise.rms_norm(x, weight, eps)
+    return rms_norm_naive(x, weight, eps) if out is None else out
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """See `add_rms_norm_naive`."""
+    out = elementwise.add_rms_norm(x, residual, weight, eps)
+    return add_rms_norm_naive(x, residual, weight, eps) if out is None else out
+
+
+def silu_and_mul(gate_up: Tensor) -> Tensor:
+    """See `silu_and_mul_naive`."""
+    out = elementwise.silu_and_mul(gate_up)
+    return silu_and_mul_naive(gate_up) if out is None else out
+
+
+def gelu_tanh_and_mul(gate_up: Tensor) -> Tensor:
+    """See `gelu_tanh_and_mul_naive`."""
+    out = elementwise.gelu_tanh_and_mul(gate_up)
+    return gelu_tanh_and_mul_naive(gate_up) if out is None else out
+
+
+def rotate_and_store(
+    qkv: Tensor,
+    positions: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    q_norm: Tensor | None,
+    k_norm: Tensor | None,
+    eps: float,
+    cache: LayerCache,
+    slot_mapping: Tensor,
+) -> Tensor:
+    """See `rotate_and_store_naive`."""
+    arguments = (qkv, positions, cos, sin, q_norm, k_norm, eps, cache, slot_mapping)
+    out = elementwise.rotate_and_store(*arguments)
+    return rotate_and_store_naive(*arguments) if out is None else out
