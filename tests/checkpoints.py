@@ -28,6 +28,17 @@ TINY: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+FAMILIES = {
+    "gemma2": "Gemma2",
+    "gemma3": "Gemma3",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "phi3": "Phi3",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "qwen3_moe": "Qwen3Moe",
+}
+CONFIGS = {"Gemma3": "Gemma3TextConfig"}
 SPECIAL = ["<pad>", "<s>", "</s>"]
 
 
@@ -46,7 +57,7 @@ def write_checkpoint(
 
     Args:
         folder: created if need be.
-        family: "qwen3" or "llama".
+        family: one of `FAMILIES`.
         seed: of the weights.
         tokenizer: whether to write one: byte-level, ids 0-2 special, 3-258 the bytes.
         max_shard_size: "1GB" writes one file, "50KB" a sharded checkpoint with an index.
@@ -54,14 +65,12 @@ def write_checkpoint(
         generation: what generation_config.json holds instead of the ids in the config.
         config: changes to TINY.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    import transformers
 
+    name = FAMILIES[family]
     settings = {**TINY, **config}
-    model: Any
-    if family == "qwen3":
-        model = Qwen3ForCausalLM(Qwen3Config(**settings))
-    else:
-        model = LlamaForCausalLM(LlamaConfig(**settings))
+    shape = getattr(transformers, CONFIGS.get(name, f"{name}Config"))(**settings)
+    model: Any = getattr(transformers, f"{name}ForCausalLM")(shape)
     randomise(model, seed)
     model.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
     if generation is not None:
@@ -72,13 +81,13 @@ def write_checkpoint(
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Draw every parameter anew: matrices at 1.5 / sqrt(columns), vectors around their first value."""
+    """Draw every parameter anew: matrices, stacked or not, at 1.5 / sqrt(columns), vectors around their value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim == 2:
-                parameter.copy_(noise * 1.5 / parameter.shape[1] ** 0.5)
+            if parameter.ndim > 1:
+                parameter.copy_(noise * 1.5 / parameter.shape[-1] ** 0.5)
             else:
                 parameter.add_(noise * 0.2)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -13,26 +13,28 @@ from metavox_kernels import PackedWeight
 Part = tuple[str, int]
 """A tensor's name, and how many rows or elements it has."""
 
+Role = Literal["projection", "vocabulary", "router"]
+"""What a matrix is for, which decides whether it is quantized: an embedding or output matrix is one of the
+vocabulary."""
+
 
 class WeightReader(Protocol):
     """Gives a model its weights, each once.
 
     Attributes:
+        weight_dtype: of matrices that are not quantized.
         activation_dtype: of vectors, and of what the model computes.
         num_parameters: of all that was given so far.
         nbytes: that it takes in memory.
     """
 
+    weight_dtype: torch.dtype
     activation_dtype: torch.dtype
     num_parameters: int
     nbytes: int
 
-    def matrix(self, parts: Sequence[Part], in_features: int) -> PackedWeight:
-        """The rows of all `parts`, each [rows, in_features], as one matrix of a layer."""
-        ...
-
-    def table(self, part: Part, in_features: int) -> PackedWeight:
-        """The embedding or the output matrix, [vocab_size, in_features], which are quantized on request alone."""
+    def matrix(self, parts: Sequence[Part], in_features: int, role: Role = "projection") -> PackedWeight:
+        """The rows of all `parts`, each [rows, in_features], as one matrix."""
         ...
 
     def vector(self, parts: Sequence[Part], add: float = 0.0) -> Tensor:

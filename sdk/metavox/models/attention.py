@@ -22,12 +22,16 @@ class Attention:
         hidden, d = config.hidden_size, config.head_dim
         width, kv_width = config.num_attention_heads * d, config.num_key_value_heads * d
         parts = {"q_proj": width, "k_proj": kv_width, "v_proj": kv_width}
+        parts = {"qkv_proj": width + 2 * kv_width} if config.fused else parts
         self.qkv_proj = read_linear(reader, prefix, parts, hidden, bias=config.attention_bias)
         self.o_proj = read_linear(reader, prefix, {"o_proj": hidden}, width, bias=config.output_bias)
-        self.q_norm = reader.vector([(f"{prefix}q_norm.weight", d)]) if config.qk_norm else None
-        self.k_norm = reader.vector([(f"{prefix}k_norm.weight", d)]) if config.qk_norm else None
+        self.q_norm = self.k_norm = None
+        if config.qk_norm:
+            self.q_norm = reader.vector([(f"{prefix}q_norm.weight", d)], config.norm_offset)
+            self.k_norm = reader.vector([(f"{prefix}k_norm.weight", d)], config.norm_offset)
         self.eps = config.rms_norm_eps
-        self.scale = d**-0.5
+        self.scale = d**-0.5 if config.attention_scale is None else config.attention_scale
+        self.window, self.softcap = layer.window, config.attention_softcap
         self.rope = layer.rope
         self.cos = self.sin = torch.empty(0)
 
@@ -44,4 +48,4 @@ class Attention:
             cache,
             batch.slot_mapping,
         )
-        return self.o_proj(paged_attention(query, cache, batch, self.scale))
+        return self.o_proj(paged_attention(query, cache, batch, self.scale, self.window, self.softcap))

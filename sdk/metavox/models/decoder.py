@@ -11,20 +11,28 @@ from metavox.layers.reader import WeightReader
 from metavox.layers.rotary import rotary_table
 from metavox.models.attention import Attention
 from metavox.models.config import DecoderConfig, LayerConfig
-from metavox.models.feed_forward import FeedForward
+from metavox.models.feed_forward import FeedForward, MixtureOfExperts
 from metavox_kernels import LayerCache, PagedBatch, add_rms_norm, rms_norm
 
 
 class DecoderLayer:
-    """Attention, then feed-forward, each added to the residual stream and normalised for what comes next."""
+    """Attention, then feed-forward, each added to the residual stream and normalised for what comes next.
+
+    With sandwich norms, what each of them gives is also normalised before it is added.
+    """
 
     def __init__(
         self, config: DecoderConfig, layer: LayerConfig, reader: WeightReader, prefix: str, next_norm: Tensor
     ) -> None:
         self.self_attn = Attention(config, layer, reader, f"{prefix}self_attn.")
-        self.mlp = FeedForward(config, reader, f"{prefix}mlp.")
-        self.mlp_norm = reader.vector([(f"{prefix}post_attention_layernorm.weight", config.hidden_size)])
-        self.next_norm = next_norm
+        self.mlp = _feed_forward(config, layer, reader, f"{prefix}mlp.")
+        self.attn_out_norm: Tensor | None = None
+        self.mlp_out_norm: Tensor | None = None
+        if config.sandwich_norms:
+            self.attn_out_norm = _norm(config, reader, f"{prefix}post_attention_layernorm")
+            self.mlp_out_norm = _norm(config, reader, f"{prefix}post_feedforward_layernorm")
+        name = "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm"
+        self.mlp_norm, self.next_norm = _norm(config, reader, prefix + name), next_norm
         self.eps = config.rms_norm_eps
 
     def __call__(
@@ -34,8 +42,25 @@ class DecoderLayer:
 
         Both are [num_tokens, hidden_size]; the other arguments are those of `Decoder.forward`.
         """
-        x = add_rms_norm(self.self_attn(x, positions, cache, batch), residual, self.mlp_norm, self.eps)
-        return add_rms_norm(self.mlp(x), residual, self.next_norm, self.eps)
+        x = self.self_attn(x, positions, cache, batch)
+        if self.attn_out_norm is not None:
+            x = rms_norm(x, self.attn_out_norm, self.eps)
+        x = self.mlp(add_rms_norm(x, residual, self.mlp_norm, self.eps))
+        if self.mlp_out_norm is not None:
+            x = rms_norm(x, self.mlp_out_norm, self.eps)
+        return add_rms_norm(x, residual, self.next_norm, self.eps)
+
+
+def _feed_forward(
+    config: DecoderConfig, layer: LayerConfig, reader: WeightReader, prefix: str
+) -> FeedForward | MixtureOfExperts:
+    if layer.sparse and config.experts is not None:
+        return MixtureOfExperts(config, config.experts, reader, prefix)
+    return FeedForward(config, config.intermediate_size, reader, prefix)
+
+
+def _norm(config: DecoderConfig, reader: WeightReader, name: str) -> Tensor:
+    return reader.vector([(f"{name}.weight", config.hidden_size)], config.norm_offset)
 
 
 class Decoder:
@@ -52,12 +77,15 @@ class Decoder:
         self.config = config
         self.activation_dtype = reader.activation_dtype
         # The largest tensors come first, when the least memory is taken: each is there twice while it is packed.
-        self.embed_tokens = reader.table(("model.embed_tokens.weight", vocab), hidden)
-        tied = config.tie_word_embeddings
-        self.lm_head = self.embed_tokens if tied else reader.table(("lm_head.weight", vocab), hidden)
+        self.embed_tokens = reader.matrix([("model.embed_tokens.weight", vocab)], hidden, "vocabulary")
+        self.lm_head = self.embed_tokens
+        if not config.tie_word_embeddings:
+            self.lm_head = reader.matrix([("lm_head.weight", vocab)], hidden, "vocabulary")
+        # Gemma was trained with the scale rounded as its weights are: 55.4256 became 55.5.
+        self.embedding_scale = torch.tensor(config.embedding_scale, dtype=reader.weight_dtype).item()
         names = [f"model.layers.{i}." for i in range(config.num_hidden_layers)]
-        norms = [reader.vector([(f"{name}input_layernorm.weight", hidden)]) for name in names]
-        norms.append(reader.vector([("model.norm.weight", hidden)]))
+        norms = [_norm(config, reader, f"{name}input_layernorm") for name in names]
+        norms.append(_norm(config, reader, "model.norm"))
         self.first_norm = norms[0]
         self.layers = [
             DecoderLayer(config, layer, reader, name, norm)
@@ -87,6 +115,8 @@ class Decoder:
             [num_tokens, hidden_size], normalised, in `activation_dtype`.
         """
         residual = self.embed_tokens.rows(ids, self.activation_dtype)
+        if self.embedding_scale != 1:
+            residual *= self.embedding_scale
         x = rms_norm(residual, self.first_norm, self.config.rms_norm_eps)
         for layer, cache in zip(self.layers, kv, strict=True):
             x = layer(x, residual, positions, cache, batch)
@@ -94,4 +124,5 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[n, hidden_size] to [n, vocab_size] float32."""
-        return self.lm_head.linear(hidden).float()
+        logits, cap = self.lm_head.linear(hidden).float(), self.config.final_softcap
+        return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from metavox.errors import InvalidCheckpoint, UnsupportedModel
-from metavox.models import llama, qwen3
-from metavox.models.config import DecoderConfig, RawConfig
+from metavox.models import gemma, llama, mistral, phi3, qwen2, qwen3, qwen3_moe
+from metavox.models.config import DecoderConfig
+from metavox.models.values import RawConfig
 
 ARCHITECTURES: dict[str, Callable[[RawConfig], DecoderConfig]] = {
+    "Gemma2ForCausalLM": gemma.read_gemma2,
+    "Gemma3ForCausalLM": gemma.read_gemma3,
     "LlamaForCausalLM": llama.read_config,
+    "MistralForCausalLM": mistral.read_config,
+    "Phi3ForCausalLM": phi3.read_config,
+    "Qwen2ForCausalLM": qwen2.read_config,
     "Qwen3ForCausalLM": qwen3.read_config,
+    "Qwen3MoeForCausalLM": qwen3_moe.read_config,
 }
 
 
