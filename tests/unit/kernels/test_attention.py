@@ -8,10 +8,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metavox_kernels import LayerCache, PagedBatch
+from metavox_kernels import LayerCache, PagedBatch, paged_attention
 from metavox_kernels.attention import paged_attention_naive, store_kv_naive
+from metavox_kernels.native import attention as native
+from metavox_kernels.native.build import load, reason
 
 BLOCK = 4
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8]
+LENGTHS = [(7, 7), (1, 9), (130, 200), (1, 1), (1, 300), (3, 64), (1, 65)]
+compiled = pytest.mark.skipif(load("attention") is None, reason=str(reason("attention")))
 
 
 def make_batch(lengths: list[tuple[int, int]], num_blocks: int, block: int = BLOCK) -> PagedBatch:
@@ -156,3 +161,102 @@ def test_an_int8_cache_is_within_half_a_step_of_what_was_stored():
         scale = scales.transpose(1, 2).flatten(0, 1)[[9, 2]].unsqueeze(-1)
         torch.testing.assert_close(scale, new.abs().amax(-1, keepdim=True) / 127)
         assert ((integers * scale - new).abs() <= 0.5001 * scale).all()
+
+
+def filled(dtype, kv_heads, d, block, lengths=LENGTHS):
+    """A cache in which all sequences' tokens are stored, poisoned elsewhere, and the step's batch."""
+    torch.manual_seed(0)
+    num_blocks = sum(-(-context // block) for _, context in lengths) + 1
+    cache = make_cache(num_blocks, kv_heads, d, dtype, block)
+    past = make_batch([(context, context) for _, context in lengths], num_blocks, block)
+    key, value = (torch.randn(len(past.slot_mapping), kv_heads, d) for _ in range(2))
+    store_kv_naive(key, value, cache, past.slot_mapping)
+    return cache, make_batch(lengths, num_blocks, block)
+
+
+def piece(batch: PagedBatch, sequence: int, first: int, count: int) -> tuple[slice, PagedBatch]:
+    """`count` of a sequence's new tokens as a step of their own: which tokens of `batch` they are, and the step."""
+    start, end = batch.query_start[sequence : sequence + 2].tolist()
+    context = batch.context_lens[sequence : sequence + 1] - (end - start) + first + count
+    tokens = slice(start + first, start + first + count)
+    starts = torch.tensor([0, count], dtype=torch.int32)
+    tables = batch.block_tables[sequence : sequence + 1]
+    return tokens, PagedBatch(starts, context.int(), tables, batch.slot_mapping[tokens])
+
+
+@compiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block", [16, 4, 32, 128])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "d"),
+    [(2, 2, 64), (4, 2, 128), (14, 2, 80), (4, 1, 256), (40, 1, 96), (3, 3, 20), (7, 1, 7)],
+)
+def test_compiled_attention_equals_its_naive_twin(dtype, block, heads, kv_heads, d):
+    cache, batch = filled(dtype, kv_heads, d, block)
+    query = torch.randn(len(batch.slot_mapping), heads, d)
+    for window, softcap in [(None, None), (1, None), (40, 2.0), (100, None)]:
+        result = native.paged_attention(query, cache, batch, d**-0.5, window, softcap)
+        assert result is not None
+        naive = paged_attention_naive(query, cache, batch, d**-0.5, window, softcap)
+        torch.testing.assert_close(result, naive, atol=1e-5, rtol=1e-5)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("heads", "kv_heads", "d", "block"), [(4, 2, 64, 16), (14, 2, 128, 32), (3, 3, 20, 4)])
+@pytest.mark.parametrize(("window", "softcap"), [(None, None), (40, 2.0)])
+def test_a_token_has_the_same_bits_alone_in_a_batch_in_chunks_and_on_two_threads(
+    dtype, heads, kv_heads, d, block, window, softcap
+):
+    cache, batch = filled(dtype, kv_heads, d, block)
+    query = torch.randn(len(batch.slot_mapping), heads, d)
+    options = (d**-0.5, window, softcap)
+    whole = native.paged_attention(query, cache, batch, *options)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - min(threads, 2))
+        assert torch.equal(native.paged_attention(query, cache, batch, *options), whole)
+    finally:
+        torch.set_num_threads(threads)
+    for sequence, (new, _) in enumerate(LENGTHS):
+        for size in (1, 7, 64):
+            for first in range(0, new, size):
+                tokens, step = piece(batch, sequence, first, min(size, new - first))
+                result = native.paged_attention(query[tokens], cache, step, *options)
+                assert torch.equal(result, whole[tokens]), f"sequence {sequence}, {size} from {first}"
+
+
+@compiled
+@pytest.mark.parametrize("dtype", DTYPES[:3])
+def test_not_even_nan_reaches_a_token_from_the_ones_after_it(dtype):
+    cache, batch = filled(dtype, 2, 64, 16, [(40, 40)])
+    query = torch.randn(40, 4, 64)
+    before = native.paged_attention(query, cache, batch, 0.125, None, None)
+    nan = torch.full((1, 2, 64), math.nan)
+    store_kv_naive(nan, nan, cache, batch.slot_mapping[20:21])
+    after = native.paged_attention(query, cache, batch, 0.125, None, None)
+    assert torch.equal(after[:20], before[:20])
+    assert after[20:].isnan().all()
+    windowed = native.paged_attention(query, cache, batch, 0.125, 10, None)
+    assert windowed[20:30].isnan().all()
+    assert windowed[30:].isfinite().all()
+
+
+def test_what_the_compiled_version_does_not_read_is_left_to_the_naive_twin():
+    cache, batch = filled(torch.float32, 2, 8, 4)
+    query = torch.randn(8, len(batch.slot_mapping), 4)
+    for other in (query.permute(1, 2, 0), query.permute(1, 2, 0).bfloat16().contiguous()):
+        assert native.paged_attention(other, cache, batch, 1.0, None, None) is None
+        result = paged_attention(other, cache, batch, 1.0)
+        assert torch.equal(result, paged_attention_naive(other, cache, batch, 1.0))
+    strided = LayerCache(cache.key.mT.contiguous().mT, cache.value)
+    assert (
+        native.paged_attention(torch.randn(len(batch.slot_mapping), 4, 8), strided, batch, 1.0, None, None) is None
+    )
+
+
+def test_too_little_memory_is_an_error(monkeypatch):
+    monkeypatch.setattr(native, "_compiled", lambda: lambda *_: 0)
+    cache, batch = filled(torch.float32, 2, 8, 4)
+    with pytest.raises(MemoryError, match="max_num_batched_tokens"):
+        native.paged_attention(torch.randn(len(batch.slot_mapping), 4, 8), cache, batch, 1.0, None, None)

@@ -5,10 +5,14 @@ import math
 import pytest
 import torch
 
-from metavox_kernels.attention import LayerCache
+from metavox_kernels import LayerCache, rms_norm, silu_and_mul
 from metavox_kernels.gated import gelu_tanh_and_mul_naive, silu_and_mul_naive
+from metavox_kernels.native import elementwise as native
+from metavox_kernels.native.build import load, reason
 from metavox_kernels.rms_norm import add_rms_norm_naive, rms_norm_naive
 from metavox_kernels.rotary import rotary_naive, rotate_and_store_naive
+
+compiled = pytest.mark.skipif(load("elementwise") is None, reason=str(reason("elementwise")))
 
 
 def test_rms_norm_divides_by_the_root_mean_square():
@@ -86,3 +90,118 @@ def test_rotate_and_store_norms_turns_and_stores_each_head(normed):
         for h in range(num_kv_heads):
             assert torch.equal(cache.value[at // block, h, at % block], heads[t, num_heads + num_kv_heads + h])
     assert cache.key.isnan().sum() == num_kv_heads * d * (12 - 2), "the slots of other tokens are untouched"
+
+
+@compiled
+@pytest.mark.parametrize("rows", [0, 1, 3, 300])
+@pytest.mark.parametrize("d", [1, 7, 16, 100, 1024])
+def test_compiled_norms_and_gates_equal_their_naive_twins(rows, d):
+    torch.manual_seed(0)
+    x, residual, weight, gate_up = (
+        torch.randn(rows, d),
+        torch.randn(rows, d),
+        torch.rand(d),
+        torch.randn(rows, 2 * d),
+    )
+    torch.testing.assert_close(native.rms_norm(x, weight, 1e-6), rms_norm_naive(x, weight, 1e-6))
+    changed, expected = residual.clone(), residual.clone()
+    norm = native.add_rms_norm(x, changed, weight, 1e-6)
+    torch.testing.assert_close(norm, add_rms_norm_naive(x, expected, weight, 1e-6))
+    assert torch.equal(changed, expected)
+    gate_up *= 4
+    torch.testing.assert_close(native.silu_and_mul(gate_up), silu_and_mul_naive(gate_up))
+    # In float64: torch's own float32 loses the digits of gelu(x) where x is negative.
+    exact = gelu_tanh_and_mul_naive(gate_up.double()).float()
+    torch.testing.assert_close(native.gelu_tanh_and_mul(gate_up), exact, atol=1e-6, rtol=1e-5)
+
+
+@compiled
+def test_gates_hold_at_the_extremes():
+    gate = torch.tensor([-1e30, -200.0, -90.0, -0.0, 0.0, 90.0, 200.0, 1e30, math.nan])
+    gate_up = torch.cat((gate, torch.ones(9))).unsqueeze(0)
+    for result in (native.silu_and_mul(gate_up), native.gelu_tanh_and_mul(gate_up)):
+        torch.testing.assert_close(
+            result[0], torch.where(gate < 0, 0.0, gate), equal_nan=True, atol=1e-6, rtol=1e-6
+        )
+
+
+def rotary_arguments(dtype, num_tokens, d, half, normed):
+    torch.manual_seed(0)
+    num_heads, num_kv_heads, block, num_blocks = 6, 2, 16, 40
+    key = torch.zeros(num_blocks, num_kv_heads, d, block, dtype=dtype)
+    scales = [torch.zeros(num_blocks, num_kv_heads, block) for _ in range(2 * (dtype == torch.int8))]
+    cache = LayerCache(key, key.mT.contiguous(), *scales)
+    qkv, positions = (
+        torch.randn(num_tokens, (num_heads + 2 * num_kv_heads) * d),
+        torch.randint(0, 100, (num_tokens,)),
+    )
+    qkv[0] = 0  # no int8 scale is right for it, and none may divide by zero
+    angles, slots = torch.randn(100, half), torch.randperm(num_blocks * block)[:num_tokens]
+    norms = (torch.rand(d) + 0.5, torch.rand(d) + 0.5) if normed else (None, None)
+    return qkv, positions, angles.cos(), angles.sin(), *norms, 1e-6, cache, slots
+
+
+def written(cache):
+    return [x.float() for x in (cache.key, cache.value, cache.key_scale, cache.value_scale) if x is not None]
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int8])
+@pytest.mark.parametrize(("d", "half"), [(128, 64), (80, 40), (64, 16), (10, 3)])
+@pytest.mark.parametrize("normed", [True, False])
+def test_compiled_rotate_and_store_equals_its_naive_twin(dtype, d, half, normed):
+    ours, naive = (rotary_arguments(dtype, 200, d, half, normed) for _ in range(2))
+    torch.testing.assert_close(native.rotate_and_store(*ours), rotate_and_store_naive(*naive))
+    # A sum in another order may round to the neighbour: one integer, or one unit in the last place.
+    unit = {torch.float32: 1e-6, torch.bfloat16: 2**-7, torch.float16: 2**-10, torch.int8: 0.0}[dtype]
+    for stored, expected in zip(written(ours[7]), written(naive[7]), strict=True):
+        wide = dtype == torch.int8 and stored.ndim == 4
+        torch.testing.assert_close(stored, expected, rtol=unit or 1e-6, atol=1.0 if wide else 1e-6)
+        assert (stored != expected).float().mean() < 0.3
+
+
+@compiled
+def test_a_row_has_the_same_bits_alone_in_a_batch_and_on_two_threads():
+    torch.manual_seed(0)
+    x, weight, gate_up = torch.randn(300, 1000), torch.rand(1000), torch.randn(300, 2000)
+    ops = [
+        lambda rows: native.rms_norm(x[rows], weight, 1e-6),
+        lambda rows: native.add_rms_norm(x[rows], x[rows].clone(), weight, 1e-6),
+        lambda rows: native.silu_and_mul(gate_up[rows]),
+        lambda rows: native.gelu_tanh_and_mul(gate_up[rows]),
+    ]
+    threads = torch.get_num_threads()
+    for op in ops:
+        whole = op(slice(300))
+        assert torch.equal(op(slice(7, 8)), whole[7:8])
+        try:
+            torch.set_num_threads(3 - min(threads, 2))
+            assert torch.equal(op(slice(300)), whole)
+        finally:
+            torch.set_num_threads(threads)
+
+
+@compiled
+def test_a_token_is_rotated_and_stored_with_the_same_bits_alone_as_in_a_batch():
+    batch, alone = (rotary_arguments(torch.float32, 200, 80, 40, normed=True) for _ in range(2))
+    together = native.rotate_and_store(*batch)
+    qkv, positions, *rest, slots = alone
+    for token in range(200):
+        at = slice(token, token + 1)
+        assert torch.equal(native.rotate_and_store(qkv[at], positions[at], *rest, slots[at]), together[at])
+    assert all(map(torch.equal, written(batch[7]), written(alone[7])))
+
+
+def test_what_the_compiled_versions_do_not_read_is_left_to_the_naive_twins():
+    half, strided = torch.randn(3, 8).bfloat16(), torch.randn(8, 3).T
+    for x in (half, strided):
+        weight = torch.ones(8, dtype=x.dtype)
+        assert native.rms_norm(x, weight, 1e-6) is None
+        assert torch.equal(rms_norm(x, weight, 1e-6), rms_norm_naive(x, weight, 1e-6))
+        assert native.silu_and_mul(x) is None
+        assert torch.equal(silu_and_mul(x), silu_and_mul_naive(x))
+        assert native.add_rms_norm(x, x.clone(), weight, 1e-6) is None
+    assert native.rms_norm(torch.randn(3, 8), torch.ones(4), 1e-6) is None
+    arguments = list(rotary_arguments(torch.float32, 5, 8, 4, normed=True))
+    arguments[1] = arguments[1].int()
+    assert native.rotate_and_store(*arguments) is None
