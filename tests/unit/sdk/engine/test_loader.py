@@ -13,6 +13,7 @@ from metavox import LLM
 from metavox.engine.documents import read_json
 from metavox.engine.loader import load_decoder
 from metavox.errors import InvalidArgument, InvalidCheckpoint, MetaVoxError, ModelNotFound, UnsupportedModel
+from metavox.models.decoder import Decoder
 from metavox.models.registry import read_config
 from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
 
@@ -153,14 +154,32 @@ def test_what_is_loaded_is_counted(good):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architectures": ["MixtralForCausalLM"]}, "'MixtralForCausalLM' is not supported; these are: Llama"),
+        ({"architectures": ["MixtralForCausalLM"]}, "'MixtralForCausalLM' is not supported; these are: Gemma2"),
         ({"quantization_config": {"quant_method": "awq"}}, "quantization_config = .*awq"),
-        ({"use_sliding_window": True}, "use_sliding_window = True"),
+        ({"architectures": ["Qwen3MoeForCausalLM"], "use_sliding_window": True}, "use_sliding_window = True"),
+        ({"architectures": ["LlamaForCausalLM"], "sliding_window": 64}, "sliding_window = 64"),
+        (
+            {"architectures": ["LlamaForCausalLM"], "use_bidirectional_attention": True},
+            "use_bidirectional_attention",
+        ),
+        (
+            {"architectures": ["Gemma3ForConditionalGeneration"]},
+            "'Gemma3ForConditionalGeneration' is not supported",
+        ),
+        (
+            {"architectures": ["Gemma3ForCausalLM"], "hidden_act": None, "attn_logit_softcapping": 50.0},
+            "attn_logit_softcapping = 50.0",
+        ),
+        ({"architectures": ["Gemma2ForCausalLM"], "hidden_activation": "gelu"}, "hidden_activation = 'gelu'"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
         ({"num_experts": 8}, "num_experts = 8"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope type 'yarn'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope type 'linear'"),
+        (
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0}},
+            "'dynamic' is not supported; these are: default",
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope type 'ntk'"),
+        ({"rope_parameters": {"rope_type": ["yarn"]}}, "rope type"),
         ({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}, "rope_parameters that differ between"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"dtype": "float64"}, "dtype 'float64'"),
@@ -199,6 +218,27 @@ def test_what_is_not_implemented_is_refused_by_name(folder, config, message):
         ({"head_dim": 2**62}, "describes an impossible model"),
         ({"num_hidden_layers": 10**12}, "num_hidden_layers is .* at most 10000"),
         ({"rope_parameters": [1]}, "rope_parameters must be an object"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 0}}, "factor must be a positive number, and is 0"),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "factor": 2, "rope_theta": 1}},
+            "rope_theta must be more than 1",
+        ),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2, "truncate": 1}}, "truncate must be true or false"),
+        ({"rope_parameters": {"rope_type": "longrope", "short_factor": [1]}}, "short_factor must be a list of 8"),
+        (
+            {"use_sliding_window": True, "sliding_window": -1, "max_window_layers": 0, "layer_types": None},
+            "sliding_window must be a positive integer",
+        ),
+        (
+            {"use_sliding_window": True, "sliding_window": 9, "layer_types": ["full_attention"] * 2},
+            "layer_types names 2 layers, and num_hidden_layers is 3",
+        ),
+        (
+            {"architectures": ["Qwen3MoeForCausalLM"], "num_experts": 4, "num_experts_per_tok": 5},
+            "num_experts_per_tok is 5, and can be at most 4",
+        ),
+        ({"architectures": ["Qwen3MoeForCausalLM"], "mlp_only_layers": ["a"]}, "mlp_only_layers must be a list"),
+        ({"architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.2}, "no even part of 16 dimensions"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "factor must be a positive number"),
     ],
 )
@@ -213,12 +253,19 @@ def test_qwen3_has_128_dimensions_a_head_where_config_json_is_silent(good):
     assert read_config({**raw, "architectures": ["LlamaForCausalLM"]}).head_dim == 64 // 4
 
 
-def test_the_rotary_table_is_no_longer_than_the_cache_or_the_context(folder):
+def test_the_rotary_table_is_no_longer_than_the_cache_or_the_context(folder, monkeypatch):
     edit_config(folder, max_position_embeddings=10**12)
-    for settings, length in [({}, 8 * 16), ({"max_model_len": 100}, 100)]:
-        decoder = LLM(folder, num_kv_blocks=8, **settings)._engine.runner.model
-        for layer in decoder.layers:
-            assert len(layer.self_attn.cos) == len(layer.self_attn.sin) == length
+    lengths = []
+    prepare = Decoder.prepare
+
+    def noted(decoder, length, device):
+        prepare(decoder, length, device)
+        lengths.extend({len(layer.self_attn.cos) for layer in decoder.layers})
+
+    monkeypatch.setattr(Decoder, "prepare", noted)
+    LLM(folder, num_kv_blocks=8)
+    LLM(folder, num_kv_blocks=8, max_model_len=100)
+    assert lengths == [8 * 16, 100]
 
 
 def test_an_end_of_sequence_that_is_no_token_is_refused(folder):
@@ -304,7 +351,7 @@ def test_a_setting_out_of_range_is_refused(good, arguments, message):
 
 
 def test_weights_that_the_device_cannot_hold_are_refused(good, monkeypatch):
-    def full(*arguments):
+    def full(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr("metavox.engine.build.load_decoder", full)
