@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metavox.calls import Conversation, Prompt
 from metavox.config import EngineInfo
+from metavox.errors import EngineLost
 from metavox.llm import LLM
 from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
@@ -44,25 +45,25 @@ class AsyncLLM:
 
     async def generate(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> RequestOutput:
         """Complete one prompt; see `LLM.generate`. For many, gather several calls: they run together."""
-        return await self._whole(self._llm._start([prompt], sampling_params)[0])
+        return await self._whole(self._llm._states([prompt], sampling_params)[0])
 
     async def chat(
         self, messages: Conversation, sampling_params: SamplingParams | None = None, **template: Any
     ) -> RequestOutput:
         """Answer one conversation; `template` takes what `LLM.chat` takes for the template."""
-        return await self._whole(self._start_chat(messages, sampling_params, template))
+        return await self._whole(self._chat_state(messages, sampling_params, template))
 
     def stream(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
     ) -> AsyncIterator[CompletionChunk]:
         """Complete one prompt, and give its text as it comes. Raises InvalidRequest at once, as `LLM.stream`."""
-        return self._chunks(self._llm._start([prompt], sampling_params)[0])
+        return self._chunks(self._llm._states([prompt], sampling_params)[0])
 
     def stream_chat(
         self, messages: Conversation, sampling_params: SamplingParams | None = None, **template: Any
     ) -> AsyncIterator[CompletionChunk]:
         """Answer one conversation, and give the text as it comes; see `chat` and `stream`."""
-        return self._chunks(self._start_chat(messages, sampling_params, template))
+        return self._chunks(self._chat_state(messages, sampling_params, template))
 
     def get_tokenizer(self) -> Any:
         """transformers' tokenizer of the model, None if it has none."""
@@ -84,10 +85,10 @@ class AsyncLLM:
     ) -> None:
         await self.close()
 
-    def _start_chat(
+    def _chat_state(
         self, messages: Conversation, sampling_params: SamplingParams | None, template: Mapping[str, Any]
     ) -> RequestState:
-        return self._llm._start([self._llm._templated(messages, **template)], sampling_params)[0]
+        return self._llm._states([self._llm._templated(messages, **template)], sampling_params)[0]
 
     async def _whole(self, state: RequestState) -> RequestOutput:
         async for _ in self._updates(state):
@@ -113,6 +114,7 @@ class AsyncLLM:
 
         state.on_update = tell
         try:
+            self._llm._driver.submit([state])
             self._keep_stepping()
             while not state.finished:
                 await news.wait()
@@ -127,13 +129,15 @@ class AsyncLLM:
     def _keep_stepping(self) -> None:
         with self._guard:
             if self._thread is None and self._llm._driver.has_work:
-                self._thread = threading.Thread(target=self._step_while_needed, name="metavox-engine")
-                self._thread.start()
+                thread = threading.Thread(target=self._step_while_needed, name="metavox-engine")
+                thread.start()
+                self._thread = thread
 
     def _step_while_needed(self) -> None:
         driver = self._llm._driver
         while True:
-            driver.drive(lambda: not driver.has_work)
+            with contextlib.suppress(EngineLost):  # whoever waits was told
+                driver.drive(lambda: not driver.has_work)
             with self._guard:
                 if not driver.has_work:
                     self._thread = None

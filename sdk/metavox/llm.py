@@ -228,7 +228,7 @@ class LLM:
         Raises:
             InvalidRequest: the prompt or its parameters cannot be honoured; nothing has run.
         """
-        return CompletionStream(self, self._start([prompt], sampling_params)[0])
+        return CompletionStream(self, self._states([prompt], sampling_params)[0])
 
     @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE)
     def stream_chat(
@@ -251,7 +251,7 @@ class LLM:
             tools=tools,
             chat_template_kwargs=chat_template_kwargs,
         )
-        return CompletionStream(self, self._start([prompt], sampling_params)[0])
+        return CompletionStream(self, self._states([prompt], sampling_params)[0])
 
     def __repr__(self) -> str:
         info = self.info
@@ -286,13 +286,12 @@ class LLM:
 
         return apply_chat_template(messages, self._driver.engine.tokenizer, **settings)
 
-    def _start(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
-        """Check every prompt, then put all in line."""
+    def _states(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
+        """Requests that were checked, ready to be put in line."""
+        self._driver.refuse_if_lost()
         each = params_for_each(sampling_params, len(prompts))
         requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
-        states = [self._driver.engine.state(request) for request in requests]
-        self._driver.submit(states)
-        return states
+        return [self._driver.engine.state(request) for request in requests]
 
     def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:
         try:
@@ -301,7 +300,7 @@ class LLM:
             raise InvalidRequest(f"Prompt {at}: {error}") from error
 
     def _run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
-        states = self._start(prompts, sampling_params)
+        states = self._states(prompts, sampling_params)
         unfinished = list(reversed(states))
 
         def done() -> bool:
@@ -310,6 +309,7 @@ class LLM:
             return not unfinished
 
         try:
+            self._driver.submit(states)
             with progress(states, use_tqdm) as show:
                 self._driver.drive(lambda: show() or done())
         except BaseException:
@@ -361,6 +361,7 @@ class CompletionStream(Iterator[CompletionChunk]):
         self._chunks = Chunks(state)
         self._ready: list[CompletionChunk] = []
         self._over = False
+        llm._driver.submit([state])
 
     def __iter__(self) -> CompletionStream:
         return self
@@ -374,17 +375,18 @@ class CompletionStream(Iterator[CompletionChunk]):
 
     def _advance(self) -> None:
         """Wait until there is something to tell."""
-        driver, state = self._llm._driver, self._state
-        known = state.num_generation_tokens
+        driver, state, chunks = self._llm._driver, self._state, self._chunks
         try:
-            driver.drive(lambda: state.finished or state.num_generation_tokens != known)
+            driver.drive(lambda: state.finished or chunks.has_news)
         except BaseException:
             self.close()
             raise
-        self._ready = self._chunks.take(driver.engine.runner.memory_bytes())
-        if state.finished:
+        finished = state.finished
+        ready = chunks.take(driver.engine.runner.memory_bytes())
+        if finished:
             self._over = True
             self._llm._finish([state])
+        self._ready = ready
 
     def close(self) -> None:
         """End the request, if it has not ended. What was not told yet is not told any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -24,18 +25,24 @@ class Driver:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._lock = threading.Lock()
+        # Reentrant only because it can then be given back by a thread that was interrupted on its way in or out,
+        # and so does not know whether it has it.
+        self._lock = threading.RLock()
+        self._in_turn: int | None = None  # the thread that has it
+        self._is_broken = False  # whether somebody was interrupted while they changed the engine
         self._stepped = threading.Condition()
         self._num_turns = 0
+        self._door = threading.Lock()
         self._arrived: deque[RequestState] = deque()
         self._unwanted: deque[RequestState] = deque()
         self._process = os.getpid()
-        self._closed = False
+        self._closed = self._is_gone = False
 
     def submit(self, states: Iterable[RequestState]) -> None:
-        """Put requests in line. Returns at once; any thread may call it."""
-        self._refuse_if_lost()
-        self._arrived.extend(states)
+        """Put requests in line. Returns at once; any thread may call it. Raises EngineLost."""
+        with self._door:
+            self.refuse_if_lost()
+            self._arrived.extend(states)
 
     def cancel(self, states: Iterable[RequestState]) -> None:
         """End requests, at the latest before the next step. Returns at once; finished ones stay as they are."""
@@ -44,69 +51,107 @@ class Driver:
     @property
     def has_work(self) -> bool:
         """Whether a step would do something."""
-        return bool(self._arrived or self._unwanted or self.engine.has_work)
+        return not self._closed and bool(self._arrived or self._unwanted or self.engine.has_work)
 
     def drive(self, done: Callable[[], bool]) -> None:
         """Step the engine, or wait while another thread does, until `done()`.
 
-        Raises what the caller is interrupted by; requests that are under way are not lost by it.
+        Raises EngineLost, and what the caller is interrupted by; requests that are under way are not lost by it.
         """
-        while not done():
-            self._refuse_if_lost()
-            turn = self._num_turns
-            if self._lock.acquire(blocking=False):
-                self._take_turn(done)
-            else:  # not for the lock, which the one who has it may take again and again
-                with self._stepped:
-                    self._stepped.wait_for(lambda: self._num_turns != turn)  # noqa: B023 - waits here
 
-    def _take_turn(self, done: Callable[[], bool]) -> None:
-        try:
-            if not done() and self.has_work:
-                self._step()
-        finally:
-            self._lock.release()
-            with self._stepped:
-                self._num_turns += 1
-                self._stepped.notify_all()
+        def over() -> bool:
+            if done():
+                return True
+            self.refuse_if_lost()
+            return False
+
+        self._take_turns(over, self._step)
 
     def settle(self) -> None:
         """Carry out what was cancelled, once no step is being made."""
-        with self._lock:
-            self._move()
+        # A fork has no engine, and whoever interrupts its own step goes on with it and carries this out.
+        if not self._is_fork and self._in_turn != threading.get_ident():
+            self._take_turns(lambda: not self._unwanted, self._move)
 
     def close(self) -> None:
         """End every request with EngineLost, and give the model's memory back."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._move()
-                _tell(self.engine.fail(EngineLost(CLOSED)))
-                self.engine.close()
+        with self._door:
+            self._closed = True
+        if not self._is_fork:
+            self._take_turns(lambda: self._is_gone, self._end)
+
+    def _take_turns(self, done: Callable[[], bool], work: Callable[[], None]) -> None:
+        """Do `work`, or wait while another thread does its own, until `done()`."""
+        if self._in_turn == threading.get_ident():
+            raise RuntimeError("A signal handler or finalizer may not call the LLM whose step it interrupts.")
+        try:
+            while not done():
+                turn = self._num_turns
+                if self._lock.acquire(blocking=False):
+                    self._in_turn = threading.get_ident()
+                    if not done():
+                        work()
+                    self._leave()
+                else:  # not for the lock, which the one who has it may take again and again
+                    with self._stepped:
+                        self._stepped.wait_for(lambda: self._num_turns != turn)  # noqa: B023 - waits here
+        except BaseException:
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """Let the next one in, if it was this thread that kept them out."""
+        if self._in_turn == threading.get_ident():
+            self._in_turn = None
+        with contextlib.suppress(RuntimeError):  # of a thread that does not have the lock
+            self._lock.release()
+        with self._stepped:
+            self._num_turns += 1
+            self._stepped.notify_all()
+
+    def _end(self) -> None:
+        self._move()
+        _tell(self.engine.fail(EngineLost(CLOSED)))
+        self.engine.close()
+        self._is_gone = True
 
     def _move(self) -> None:
+        """Let in who arrived and out who is not wanted; what an interruption left half done is begun again."""
+        if self._is_broken:
+            self.engine.restart()
+        self._is_broken = True
         while self._arrived:
-            self.engine.add(self._arrived.popleft())
+            self.engine.add(self._arrived[0])
+            self._arrived.popleft()
         while self._unwanted:
-            state = self._unwanted.popleft()
+            state = self._unwanted[0]
             self.engine.abort(state)
             _tell([state])
+            self._unwanted.popleft()
+        self._is_broken = False
 
     def _step(self) -> None:
+        if not self.has_work:
+            return
+        self._move()
+        self._is_broken = True
         try:
-            self._move()
             updated = self.engine.step()
         except Exception as error:  # of the device: whatever ran is lost, and its callers are told
             updated = self.engine.fail(error)
-        except BaseException:  # of this thread alone, which may be in the middle of anything
-            self.engine.restart()
-            raise
+        self._is_broken = False
         _tell(updated)
 
-    def _refuse_if_lost(self) -> None:
+    @property
+    def _is_fork(self) -> bool:
+        """Whether this is a fork of the process that has the engine, where nobody will ever give up the lock."""
+        return os.getpid() != self._process
+
+    def refuse_if_lost(self) -> None:
+        """Raise EngineLost where there is no engine any more."""
         if self._closed:
             raise EngineLost(CLOSED)
-        if os.getpid() != self._process:
+        if self._is_fork:
             raise EngineLost(
                 "This process was forked from the one that loaded the model, and threads do not survive a fork. "
                 "Load the model after forking, or start processes with the 'spawn' method."

@@ -151,10 +151,11 @@ class Engine:
         )
 
     def add(self, state: RequestState) -> None:
-        """Put a request in line, its completions one behind the other."""
+        """Put a request in line, its completions one behind the other; one that is there already stays."""
         for sequence in state.sequences:
-            self._states[sequence] = state
-            self.scheduler.add(sequence)
+            if sequence not in self._states:
+                self._states[sequence] = state
+                self.scheduler.add(sequence)
 
     def abort(self, state: RequestState) -> None:
         """End a request here and now, wherever it is; a finished one stays as it is."""
@@ -163,19 +164,16 @@ class Engine:
         self._forget(state.sequences)
 
     def restart(self) -> None:
-        """Begin every unfinished request again from the tokens that are known, after an interruption anywhere."""
-        self._begin_anew()
-        unfinished = {state: None for state in self._states.values() if not state.finished}
-        self._states.clear()
-        for state in unfinished:
-            self._readd(state)
+        """Begin every unfinished request again from the tokens that are known, after an interruption anywhere.
 
-    def _readd(self, state: RequestState) -> None:
-        for sequence in state.sequences:
-            if not sequence.finish_reason:
-                sequence.rewind()
-                self._states[sequence] = state
-                self.scheduler.add(sequence)
+        Where this is interrupted itself, it can be called again.
+        """
+        self._begin_anew()
+        for sequence in self._states:
+            sequence.rewind()
+        self._states = {sequence: state for sequence, state in self._states.items() if not sequence.finish_reason}
+        for sequence in self._states:
+            self.scheduler.add(sequence)
 
     def fail(self, error: Exception) -> list[RequestState]:
         """Forget every request; each ends with `error`. Returns them."""

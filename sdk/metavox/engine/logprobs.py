@@ -24,7 +24,6 @@ class Describe:
         entries = sampled.entries(row, number)
         assert entries is not None
         sequence.logprobs.append(self._described(entries))
-        sequence.cumulative_logprob += entries[0][1]
 
     def prompt(self, state: RequestState, piece: Slice, found: PromptLogprobs) -> None:
         """Those of the prompt's tokens after each one of a slice."""

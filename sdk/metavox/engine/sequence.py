@@ -19,6 +19,7 @@ from metavox.outputs import CompletionOutput, FinishReason, Logprob
 from metavox.params import SamplingParams
 
 NO_ROW = -1
+Verdict = tuple[FinishReason | None, str | int | None]  # finish_reason and stop_reason
 INVALID_TOKEN = -1  # what the sampler gives where the logits were not finite
 
 
@@ -74,22 +75,25 @@ class Sequence:
         self.block_names: list[bytes] = []
         self.num_published = 0  # of its blocks, those that others can find
         self.slot = NO_ROW
-        self.text = ""
         self.finish_reason: FinishReason | None = None
         self.stop_reason: str | int | None = None
-        self.cumulative_logprob = 0.0
         self.logprobs: list[dict[int, Logprob]] | None = None if params.logprobs is None else []
         self.token_times: list[float] = []
         self.max_concurrency = 0
         self.first_scheduled_time = self.finished_time = 0.0
-        self.grammar = request.new_grammar() if request.new_grammar else None
         self._eos = frozenset() if params.ignore_eos else eos_token_ids
-        self._detokenizer = (
-            Detokenizer(tokenizer, request.prompt_token_ids.tolist(), params.skip_special_tokens)
-            if tokenizer and params.detokenize
-            else None
-        )
+        self._tokenizer = tokenizer if params.detokenize else None
+        self._begin()
+
+    def _begin(self) -> None:
+        """What follows from the output's tokens, for none of them."""
+        self.text = ""
         self._searchable_from = 0  # stop strings are looked for from this place in the text on
+        self.grammar = self.request.new_grammar() if self.request.new_grammar else None
+        prompt = self.request.prompt_token_ids.tolist() if self._tokenizer else []
+        self._detokenizer = (
+            Detokenizer(self._tokenizer, prompt, self.params.skip_special_tokens) if self._tokenizer else None
+        )
 
     @property
     def prompt_token_ids(self) -> NDArray[int64]:
@@ -142,84 +146,103 @@ class Sequence:
         self.max_concurrency = max(self.max_concurrency, num_running)
 
     def rewind(self) -> None:
-        """Forget what the device has of it; its known tokens, and so its next ones, stay the same."""
+        """Forget what the device has of it, and make anew what follows from its known tokens.
+
+        Whoever added a token may have been interrupted anywhere; one that was half added is sampled again.
+        """
         self.num_computed = self.in_flight = self.num_published = 0
         self.slot = NO_ROW
         del self.block_table[:]
-
-    def fail(self, now: float) -> None:
-        """End it: the model computed no numbers to choose from."""
-        self.finish_reason, self.finished_time = "error", now
+        if self.finish_reason is not None:
+            return
+        known = min(self.num_output_tokens, len(self.token_times))
+        if self.logprobs is not None:
+            known = min(known, len(self.logprobs))
+            del self.logprobs[known:]
+        del self.token_times[known:]
+        self.num_tokens = self.num_prompt_tokens + known
+        self._begin()
+        for number, token in enumerate(self.output_token_ids.tolist(), 1):
+            self._judge(token, number, self.token_times[number - 1])
 
     def abort(self) -> None:
         """End it: nobody wants it any more."""
         if self.finish_reason is None:
-            self._flush()
-            self.finish_reason, self.finished_time = "abort", time.monotonic()
+            if self._detokenizer is not None:
+                self.text += self._detokenizer.flush()
+            self._finish(("abort", None), time.monotonic())
 
     def append(self, token: int, now: float) -> None:
-        """Add a sampled token, its text, and the verdict on whether the sequence ends here."""
+        """Add a sampled token, its text, and the verdict on whether the sequence ends here.
+
+        Other threads may look on: `certain_text` only grows, and with a `finish_reason` everything is there.
+        """
         if token == INVALID_TOKEN:
-            self.fail(now)
+            self._finish(("error", None), now)
             return
         if self.num_tokens == len(self._tokens):
             self._tokens = np.concatenate((self._tokens, np.empty_like(self._tokens)))
         self._tokens[self.num_tokens] = token
         self.num_tokens += 1
         self.token_times.append(now)
-        self._judge_token(token)
-        self._extend_text(token)
-        if self.grammar is not None and not self.finish_reason:
-            self.grammar.accept(token)
-        if self.finish_reason:
-            self.finished_time = now
+        self._judge(token, self.num_output_tokens, now)
 
-    def _judge_token(self, token: int) -> None:
-        if self.num_output_tokens > self.params.min_tokens:
-            if token in self._eos:
-                self.finish_reason = "stop"
-                return
-            if token in (self.params.stop_token_ids or ()):
-                self.finish_reason, self.stop_reason = "stop", token
-                return
-        if self.num_output_tokens >= self.request.max_tokens:
-            self.finish_reason = "length"
-
-    def _extend_text(self, token: int) -> None:
-        if self._detokenizer is None:
-            return
-        before = len(self.text)
-        if self.finish_reason != "stop" or self.params.include_stop_str_in_output:
-            self.text += self._detokenizer.push(token)
-        if self.finish_reason:
-            self._flush()
-        if self.num_output_tokens > self.params.min_tokens:
-            self._cut_at_stop_string(before)
-        else:
-            self._searchable_from = len(self.text)
-
-    def _flush(self) -> None:
+    def _judge(self, token: int, number: int, now: float) -> None:
+        """Draw the consequences of output token `number`, counted from 1, that came `now`."""
+        verdict = self._verdict_on(token, number)
         if self._detokenizer is not None:
-            self.text += self._detokenizer.flush()
+            verdict = self._extend_text(self._detokenizer, token, number, verdict)
+        if verdict[0]:
+            self._finish(verdict, now)
+        elif self.grammar is not None:
+            self.grammar.accept(token)
 
-    def _cut_at_stop_string(self, before: int) -> None:
-        stops = self.params.stop_strings
-        if not stops:
-            return
-        start = max(self._searchable_from, before - max(map(len, stops)) + 1)
-        found = find_stop(self.text, start, stops)
-        if found:
-            place, stop = found
-            self.text = self.text[: place + (len(stop) if self.params.include_stop_str_in_output else 0)]
-            self.finish_reason, self.stop_reason = "stop", stop
+    def _finish(self, verdict: Verdict, now: float) -> None:
+        self.finished_time, self.stop_reason = now, verdict[1]
+        self.finish_reason = verdict[0]
+
+    def _verdict_on(self, token: int, number: int) -> Verdict:
+        if number > self.params.min_tokens:
+            if token in self._eos:
+                return "stop", None
+            if token in (self.params.stop_token_ids or ()):
+                return "stop", token
+        return ("length" if number >= self.request.max_tokens else None), None
+
+    def _extend_text(self, detokenizer: Detokenizer, token: int, number: int, verdict: Verdict) -> Verdict:
+        """Add a token's text, up to a stop string; the verdict, which such a one changes."""
+        before, text = len(self.text), self.text
+        if verdict[0] != "stop" or self.params.include_stop_str_in_output:
+            text += detokenizer.push(token)
+        if verdict[0]:
+            text += detokenizer.flush()
+        if number <= self.params.min_tokens:
+            self._searchable_from = len(text)
+        elif self.params.stop_strings:
+            start = max(self._searchable_from, before - max(map(len, self.params.stop_strings)) + 1)
+            found = find_stop(text, start, self.params.stop_strings)
+            if found:
+                place, stop = found
+                text = text[: place + (len(stop) if self.params.include_stop_str_in_output else 0)]
+                verdict = "stop", stop
+        self.text = text
+        return verdict
 
     @property
     def certain_text(self) -> str:
         """The text that no later token can take back: without what may be the beginning of a stop string."""
-        if self.finish_reason or not self.params.stop_strings:
-            return self.text
-        held = held_back(self.text, self._searchable_from, self.params.stop_strings)
-        return self.text[: len(self.text) - held]
+        finish_reason, text = self.finish_reason, self.text  # in this order, since other threads ask
+        if finish_reason or not self.params.stop_strings:
+            return text
+        return text[: len(text) - held_back(text, self._searchable_from, self.params.stop_strings)]
+
+    @property
+    def cumulative_logprob(self) -> float | None:
+        """The sum over the output's tokens, None where nobody asked."""
+        if self.logprobs is None:
+            return None
+        chosen = zip(self.logprobs, self.output_token_ids.tolist(), strict=False)
+        return sum(entries[token].logprob for entries, token in chosen)
 
     def output(self) -> CompletionOutput:
         """The completion as far as it is there."""
@@ -227,7 +250,7 @@ class Sequence:
             index=self.index,
             text=self.certain_text,
             token_ids=self.output_token_ids.tolist(),
-            cumulative_logprob=None if self.logprobs is None else self.cumulative_logprob,
+            cumulative_logprob=self.cumulative_logprob,
             logprobs=None if self.logprobs is None else list(self.logprobs),
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
