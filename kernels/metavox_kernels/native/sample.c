@@ -10,12 +10,13 @@
 
 #define VECTORS 8                 // in a block
 #define BLOCK (VECTORS * LANES)
-#define BINS 2048                 // of the histogram that narrows a threshold down
-#define FEW 8192                  // columns for which no histogram is worth while
+#define FEW 4096                  // columns that are put in order one by one
+#define SAMPLED 64                // one block in so many shows about where a threshold is
 #define WEIGHT_ONE 0x1p34f
 #define LEAST_WEIGHT 24.4         // exp(-24.4) rounds to no weight
 
-typedef double vd __attribute__((vector_size(8 * LANES)));
+typedef float half_vf __attribute__((vector_size(2 * LANES)));
+typedef double half_vd __attribute__((vector_size(4 * LANES)));
 
 typedef struct { float logit; int32_t id; double weight; } Candidate;
 
@@ -25,7 +26,11 @@ typedef struct {
     float *largest_of;            // [num_blocks]
     float largest, scale, min_p;  // scale is 1 / temperature
     float least;                  // nothing below it has a weight or can be kept
-    Candidate *work;              // [vocab]
+    float *weights;               // [num_blocks * BLOCK], in whole units; of the blocks that reach `least`
+    double *sums;                 // [num_blocks], of the weights
+    double total;
+    int64_t columns;              // of the blocks that reach `least`
+    Candidate *work;              // [vocab + 1]
     float *copy;                  // [num_blocks]
 } Row;
 
@@ -80,6 +85,39 @@ INLINE vf whole_weights(const Row *row, vf logits) {
 INLINE int64_t block_end(const Row *row, int64_t block) {
     int64_t end = (block + 1) * BLOCK;
     return end < row->vocab ? end : row->vocab;
+}
+
+INLINE int is_hit(const Row *row, int64_t block, float least) { return row->largest_of[block] >= least; }
+
+INLINE half_vd added(half_vd sum, vf x) {
+    half_vf halves[2];
+    memcpy(halves, &x, sizeof x);
+    return sum + __builtin_convertvector(halves[0], half_vd) + __builtin_convertvector(halves[1], half_vd);
+}
+INLINE double added_up(half_vd sum) {
+    double total = 0;
+    for (int lane = 0; lane < LANES / 2; lane++) total += sum[lane];
+    return total;
+}
+
+// The weights of the blocks that reach `least`, and their sums.
+static void weigh(Row *row) {
+    row->total = 0;
+    row->columns = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        row->sums[block] = 0;
+        if (!is_hit(row, block, row->least)) continue;
+        int64_t start = block * BLOCK, end = block_end(row, block);
+        half_vd sum = {0};
+        for (int64_t i = start; i < start + BLOCK; i += LANES) {
+            vf weight = i < end ? whole_weights(row, load_some(row->logits + i, end - i)) : (vf){0};
+            vf_store(row->weights + i, weight);
+            sum = added(sum, weight);
+        }
+        row->sums[block] = added_up(sum);
+        row->total += row->sums[block];
+        row->columns += end - start;
+    }
 }
 
 // The largest logit of each block and of all. Returns 0 where there is none to choose: NaN, +inf, all -inf.
@@ -180,158 +218,129 @@ static float kth_block(const Row *row, int64_t k) {
     return x[k];
 }
 
-// Those from `low` on and below `high`, in the order of ids.
-static int64_t gather(const Row *row, float low, float high) {
-    int64_t n = 0;
+// Those from `low` on and below `high`, of one block in `step`, in the order of ids.
+static int64_t gather(const Row *row, float low, float high, int64_t step) {
+    int64_t n = 0, hit = 0;
     for (int64_t block = 0; block < row->num_blocks; block++) {
-        if (!(row->largest_of[block] >= low)) continue;
+        if (!is_hit(row, block, row->least) || hit++ % step || !is_hit(row, block, low)) continue;
         int64_t end = block_end(row, block);
         for (int64_t i = block * BLOCK; i < end; i += LANES) {
             vf x = load_some(row->logits + i, end - i);
             if (!any((x >= low) & (x < high))) continue;
-            float weight[LANES];
-            vf_store(weight, whole_weights(row, x));
-            for (int64_t j = i; j < i + LANES && j < end; j++)
-                if (row->logits[j] >= low && row->logits[j] < high)
-                    row->work[n++] = (Candidate){row->logits[j], (int32_t)j, weight[j - i]};
-        }
-    }
-    return n;
-}
-
-typedef struct {
-    float step;                   // bin number = (largest - logit) * step
-    int32_t count[BINS + 1];      // the last is for what is below `least`
-    double weight[BINS + 1];
-} Histogram;
-
-INLINE vi bins(const Row *row, const Histogram *h, vf logits) {
-    vf place = vf_min((row->largest - logits) * h->step, vf_set((float)(BINS - 1)));
-    vi bin = __builtin_convertvector(place, vi);
-    vi below = logits < row->least;
-    return (below & BINS) | (~below & bin);
-}
-
-static void fill(const Row *row, Histogram *h) {
-    memset(h, 0, sizeof *h);
-    double range = (double)row->largest - row->least;
-    h->step = range > 0 ? (float)(BINS / range) : 0.0f;
-    if (!(h->step < 1e30f)) h->step = 1e30f;
-    for (int64_t block = 0; block < row->num_blocks; block++) {
-        if (!(row->largest_of[block] >= row->least)) continue;
-        int64_t end = block_end(row, block);
-        for (int64_t i = block * BLOCK; i < end; i += LANES) {
-            vf x = load_some(row->logits + i, end - i);
-            if (!any(x >= row->least)) continue;
-            float weight[LANES];
-            int32_t bin[LANES];
-            vf_store(weight, whole_weights(row, x));
-            vi b = bins(row, h, x);
-            memcpy(bin, &b, sizeof bin);
-            for (int lane = 0; lane < LANES; lane++) {
-                h->count[bin[lane]]++;
-                h->weight[bin[lane]] += weight[lane];
+            for (int64_t j = i; j < i + LANES && j < end; j++) {
+                float logit = row->logits[j];
+                row->work[n] = (Candidate){logit, (int32_t)j, row->weights[j]};
+                n += (logit >= low) & (logit < high);  // no branch, which nobody could predict
             }
         }
     }
-}
-
-static int64_t gather_bin(const Row *row, const Histogram *h, int wanted) {
-    int64_t n = 0;
-    for (int64_t block = 0; block < row->num_blocks; block++) {
-        if (!(row->largest_of[block] >= row->least)) continue;
-        int64_t end = block_end(row, block);
-        for (int64_t i = block * BLOCK; i < end; i += LANES) {
-            vf x = load_some(row->logits + i, end - i);
-            vi b = bins(row, h, x);
-            if (!any(b == wanted)) continue;
-            float weight[LANES];
-            int32_t bin[LANES];
-            vf_store(weight, whole_weights(row, x));
-            memcpy(bin, &b, sizeof bin);
-            for (int64_t j = i; j < i + LANES && j < end; j++)
-                if (bin[j - i] == wanted) row->work[n++] = (Candidate){row->logits[j], (int32_t)j, weight[j - i]};
-        }
-    }
     return n;
 }
 
-// The last candidate in order of the first that number `count`, or weigh `mass`. `kept` gets their weight.
-static Threshold narrow(const Row *row, const Histogram *h, int64_t count, double mass, double *kept) {
-    int64_t number = 0;
-    double weight = 0;
-    int bin = 0;
-    for (; bin < BINS; bin++) {
-        if (number + h->count[bin] >= count || weight + h->weight[bin] >= mass) break;
-        number += h->count[bin];
-        weight += h->weight[bin];
+typedef struct { int64_t number; double weight; } Amount;
+
+// What there is from `low` on.
+static Amount amount_from(const Row *row, float low) {
+    Amount found = {0, 0};
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (!is_hit(row, block, low)) continue;
+        int64_t end = block_end(row, block);
+        half_vd sum = {0};
+        vi number = {0};
+        for (int64_t i = block * BLOCK; i < end; i += LANES) {
+            vi reached = load_some(row->logits + i, end - i) >= low;
+            number -= reached;
+            sum = added(sum, vf_select(reached, vf_load(row->weights + i), (vf){0}));
+        }
+        for (int lane = 0; lane < LANES; lane++) found.number += number[lane];
+        found.weight += added_up(sum);
     }
-    *kept = weight;
-    if (bin == BINS) return EVERYTHING;
-    int64_t first = select_first(row->work, gather_bin(row, h, bin), count - number, mass - weight);
+    return found;
+}
+
+// Where to look first for the threshold of `first_kept`: `low` and `high` are a little beyond its place in the sample.
+static void guess(const Row *row, int64_t count, double mass, float *low, float *high) {
+    int64_t n = gather(row, row->least, INFINITY, SAMPLED);
+    double total = 0;
+    for (int64_t i = 0; i < n; i++) total += row->work[i].weight;
+    double part = total / row->total, whole = n / (double)row->columns;
+    double slack = 0.02 * total, places = 2 * sqrt((double)n);
+    double number = count * whole, weight = mass < INFINITY ? mass * part : INFINITY;
+    *high = *low = NAN;
+    int64_t first = number < places + 1 || weight < slack ? 0
+        : select_first(row->work, n, (int64_t)(number - places), weight - slack);
+    if (first) *high = last_of(row->work, first).logit;
+    first = select_first(row->work, n, (int64_t)(number + places) + 1, weight + slack);
+    if (first < n) *low = last_of(row->work, first).logit;
+}
+
+// The last one of the fewest that come first and number `count`, or weigh `mass`, whichever is fewer; `kept` gets
+// their weight. Narrows its logit down to [low, high), of which few are left to put in order.
+static Threshold first_kept(const Row *row, int64_t count, double mass, double *kept) {
+    float low = row->least, high = INFINITY, tries[2];
+    Amount above = {0, 0}, all = {row->columns, row->total};
+    if (row->columns > FEW) guess(row, count, mass, &tries[0], &tries[1]);
+    for (int step = 0; step < 40 && all.number - above.number > FEW; step++) {
+        float trial = step < 2 ? tries[step] : (float)(((double)low + (high < INFINITY ? high : row->largest)) / 2);
+        if (!(trial > low && trial < high)) {
+            if (step < 2) continue;
+            break;
+        }
+        Amount amount = amount_from(row, trial);
+        if (amount.number >= count || amount.weight >= mass) { low = trial; all = amount; }
+        else { high = trial; above = amount; }
+    }
+    int64_t n = gather(row, low, high, 1);
+    int64_t first = select_first(row->work, n, count - above.number, mass - above.weight);
+    *kept = above.weight;
     for (int64_t i = 0; i < first; i++) *kept += row->work[i].weight;
     return last_of(row->work, first);
 }
 
 static Threshold threshold(const Row *row, int64_t top_k, double top_p) {
-    int64_t count = top_k > 0 && top_k < row->vocab ? top_k : row->vocab, columns = 0;
-    double kept = 0;
-    for (int64_t block = 0; block < row->num_blocks; block++)
-        columns += row->largest_of[block] >= row->least ? BLOCK : 0;
-    if (columns <= FEW) {
-        int64_t n = gather(row, row->least, INFINITY);
-        if (count < n) n = select_first(row->work, n, count, INFINITY);
-        for (int64_t i = 0; i < n; i++) kept += row->work[i].weight;
-        if (top_p < 1) n = select_first(row->work, n, n, top_p * kept);
-        return last_of(row->work, n);
-    }
-    Histogram h;
-    fill(row, &h);
-    Threshold first = narrow(row, &h, count, INFINITY, &kept);
-    if (top_p >= 1) return first;
-    Threshold nucleus = narrow(row, &h, count, top_p * kept, &kept);
-    return nucleus;
+    int64_t count = top_k > 0 && top_k < row->vocab ? top_k : row->vocab;
+    double kept = row->total;
+    Threshold last = EVERYTHING;
+    if (count < row->columns) last = first_kept(row, count, INFINITY, &kept);
+    return top_p < 1 ? first_kept(row, count, top_p * kept, &kept) : last;
 }
 
-// The first column at which the sum of the kept weights exceeds `uniform` of their whole.
-static int64_t draw(const Row *row, Threshold last, double uniform) {
-    double total = 0, *sums = (double *)row->work;
-    float least = last.logit > row->least ? last.logit : row->least;
+// Leaves the weights of what is kept, and their sums.
+static void cut(Row *row, Threshold last) {
+    row->total = 0;
     for (int64_t block = 0; block < row->num_blocks; block++) {
-        sums[block] = 0;
-        if (!(row->largest_of[block] >= least)) continue;
+        if (row->sums[block] == 0) continue;
+        half_vd sum = {0};
         int64_t end = block_end(row, block);
-        vd sum = {0};
         for (int64_t i = block * BLOCK; i < end; i += LANES) {
             vf x = load_some(row->logits + i, end - i);
-            if (!any(x >= least)) continue;
             vi kept = (x > last.logit) | ((x == last.logit) & (lane_numbers() <= (int32_t)(last.id - i)));
-            sum += __builtin_convertvector(vf_select(kept, whole_weights(row, x), (vf){0}), vd);
+            vf weight = vf_select(kept, vf_load(row->weights + i), (vf){0});
+            vf_store(row->weights + i, weight);
+            sum = added(sum, weight);
         }
-        for (int lane = 0; lane < LANES; lane++) sums[block] += sum[lane];
-        total += sums[block];
+        row->sums[block] = added_up(sum);
+        row->total += row->sums[block];
     }
-    double target = uniform * total, before = 0;
-    int64_t block = 0, positive = 0;
-    for (; block < row->num_blocks && before + sums[block] <= target; block++) {
-        if (sums[block] > 0) positive = block;
-        before += sums[block];
+}
+
+// The first column at which the sum of the weights exceeds `uniform` of their whole, or the last that has one.
+static int64_t draw(const Row *row, double uniform) {
+    double target = uniform * row->total, before = 0;
+    int64_t chosen = 0;
+    for (int64_t block = 0; block < row->num_blocks; block++) {
+        if (row->sums[block] == 0) continue;
+        chosen = block;
+        if (before + row->sums[block] > target) break;
+        before += row->sums[block];
     }
-    if (block == row->num_blocks) {  // a `uniform` that rounds to 1 takes the last one
-        block = positive;
-        target = INFINITY;
-    }
-    int64_t chosen = 0, end = block_end(row, block);
-    for (int64_t i = block * BLOCK; i < end; i += LANES) {
-        vf x = load_some(row->logits + i, end - i);
-        float weight[LANES];
-        vf_store(weight, whole_weights(row, x));
-        for (int64_t j = i; j < i + LANES && j < end; j++) {
-            if (!precedes(row->logits[j], (int32_t)j, last) || weight[j - i] <= 0) continue;
-            chosen = j;
-            before += weight[j - i];
-            if (before > target) return chosen;
-        }
+    int64_t end = block_end(row, chosen);
+    int is_last = before + row->sums[chosen] <= target || before >= row->total;
+    for (int64_t i = chosen * BLOCK; i < end; i++) {
+        if (row->weights[i] == 0) continue;
+        chosen = i;
+        before += row->weights[i];
+        if (!is_last && before > target) break;
     }
     return chosen;
 }
@@ -339,14 +348,20 @@ static int64_t draw(const Row *row, Threshold last, double uniform) {
 static int open_row(Row *row, int64_t vocab) {
     row->vocab = vocab;
     row->num_blocks = (vocab + BLOCK - 1) / BLOCK;
-    row->largest_of = malloc(2 * row->num_blocks * sizeof(float));
-    row->copy = row->largest_of + row->num_blocks;
-    row->work = malloc((vocab + LANES) * sizeof(Candidate));  // no page of it is taken before it is needed
-    return row->largest_of && row->work;
+    // No page of these is taken before it is written.
+    row->largest_of = malloc(row->num_blocks * sizeof(float));
+    row->copy = malloc(row->num_blocks * sizeof(float));
+    row->sums = malloc(row->num_blocks * sizeof(double));
+    row->weights = malloc(row->num_blocks * BLOCK * sizeof(float));
+    row->work = malloc((vocab + 1) * sizeof(Candidate));
+    return row->largest_of && row->copy && row->sums && row->weights && row->work;
 }
 
 static void close_row(Row *row) {
     free(row->largest_of);
+    free(row->copy);
+    free(row->sums);
+    free(row->weights);
     free(row->work);
 }
 
@@ -367,9 +382,9 @@ static int64_t sample_row(Row *row, float temperature, int64_t top_k, double top
         float least = kth_block(row, top_k);
         if (least > row->least) row->least = least;
     }
-    Threshold last = EVERYTHING;
-    if ((top_k > 0 && top_k < row->vocab) || top_p < 1) last = threshold(row, top_k, top_p);
-    return draw(row, last, uniform);
+    weigh(row);
+    if ((top_k > 0 && top_k < row->vocab) || top_p < 1) cut(row, threshold(row, top_k, top_p));
+    return draw(row, uniform);
 }
 
 // Each returns 0, or 1 where memory ran out. Rows lie one behind the other; see ../sample.py for the arguments.
@@ -412,16 +427,8 @@ static double normaliser(Row *row) {
     row->scale = 1.0f;
     row->min_p = 0.0f;
     row->least = below(row->largest - LEAST_WEIGHT);
-    double total = 0;
-    for (int64_t block = 0; block < row->num_blocks; block++) {
-        if (!(row->largest_of[block] >= row->least)) continue;
-        int64_t end = block_end(row, block);
-        vd sum = {0};
-        for (int64_t i = block * BLOCK; i < end; i += LANES)
-            sum += __builtin_convertvector(whole_weights(row, load_some(row->logits + i, end - i)), vd);
-        for (int lane = 0; lane < LANES; lane++) total += sum[lane];
-    }
-    return log(total / WEIGHT_ONE);
+    weigh(row);
+    return log(row->total / WEIGHT_ONE);
 }
 
 static int64_t rank_of(const Row *row, float logit) {
@@ -441,8 +448,8 @@ static int compare(const void *left, const void *right) {
 }
 
 static void top_of(Row *row, int64_t num_top, double normal, int64_t *ids, float *logprobs) {
-    float least = num_top <= row->num_blocks ? kth_block(row, num_top) : -INFINITY;
-    int64_t n = gather(row, least, INFINITY);
+    row->least = num_top <= row->num_blocks ? kth_block(row, num_top) : -INFINITY;
+    int64_t n = gather(row, row->least, INFINITY, 1);
     if (num_top < n) n = select_first(row->work, n, num_top, INFINITY);
     qsort(row->work, n, sizeof *row->work, compare);
     for (int64_t i = 0; i < num_top; i++) {
