@@ -17,6 +17,8 @@ NUM_OUTPUT = 12
 CONTEXT = 256
 TOLERANCE = 1e-4
 GREEDY = SamplingParams(temperature=0, max_tokens=NUM_OUTPUT, ignore_eos=True)
+# Prompts are cut into chunks, and sequences thrown out and taken in again: the longest needs all 128 blocks.
+CRAMPED = {"max_num_seqs": 9, "max_num_batched_tokens": 64, "num_kv_blocks": 128, "block_size": 2}
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,
@@ -202,14 +204,17 @@ def reference_model(folder, dtype=torch.float32):
 
 @pytest.mark.parametrize("name", VARIANTS)
 @torch.inference_mode()
-def test_thirty_two_mixed_prompts_give_the_tokens_and_logits_of_transformers(name, tmp_path, recorder):
+def test_a_mixed_batch_in_chunks_with_shared_prefixes_and_preemption_gives_what_transformers_does(
+    name, tmp_path, recorder
+):
     variant = VARIANTS[name]
     folder = checkpoint(variant, tmp_path)
-    engine = {"max_num_seqs": 9, "max_num_batched_tokens": 64, "num_kv_blocks": 24, **variant.engine}
-    llm = LLM(folder, dtype="float32", device="cpu", **engine)
+    llm = LLM(folder, dtype="float32", device="cpu", **(CRAMPED | variant.engine))
     prompts = mixed_prompts(variant.shortest, variant.longest)
     assert len(prompts) == 32
     outputs = llm.generate([{"prompt_token_ids": ids} for ids in prompts], GREEDY)
+    assert llm._driver.engine.scheduler.num_preemptions > 0
+    assert max(output.num_cached_tokens for output in outputs) > 0
     reference = reference_model(folder)
     for ids, output in zip(prompts, outputs, strict=True):
         tokens = output.outputs[0].token_ids
