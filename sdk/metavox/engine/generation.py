@@ -15,21 +15,25 @@ NAMES = {
     "temperature": "temperature",
     "top_k": "top_k",
     "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
     "max_new_tokens": "max_tokens",
     "min_new_tokens": "min_tokens",
     "stop_strings": "stop",
 }
 # What it can ask for and we cannot do: by any value but 1,
 SILENT_AT_ONE = (
-    "repetition_penalty", "encoder_repetition_penalty", "length_penalty", "typical_p", "guidance_scale",
+    "encoder_repetition_penalty", "length_penalty", "typical_p", "guidance_scale",
     "num_beams", "num_beam_groups", "num_return_sequences",
 )  # fmt: skip
 # and by any value but null, 0 and an empty list.
 SILENT_AT_NOTHING = (
-    "min_p", "top_h", "epsilon_cutoff", "eta_cutoff", "penalty_alpha", "presence_penalty", "frequency_penalty",
+    "top_h", "epsilon_cutoff", "eta_cutoff", "penalty_alpha",
     "diversity_penalty", "exponential_decay_length_penalty", "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size", "min_length", "max_time", "suppress_tokens", "begin_suppress_tokens",
-    "bad_words_ids", "force_words_ids", "constraints", "sequence_bias", "forced_bos_token_id",
+    "encoder_no_repeat_ngram_size", "min_length", "max_time", "begin_suppress_tokens",
+    "force_words_ids", "constraints", "sequence_bias", "forced_bos_token_id",
     "forced_eos_token_id", "forced_decoder_ids", "watermarking_config", "dola_layers", "token_healing",
 )  # fmt: skip
 
@@ -55,6 +59,7 @@ class GenerationDefaults:
                 "which is not supported; pass sampling_params explicitly."
             )
         known = {ours: self.settings.get(theirs) for theirs, ours in NAMES.items()}
+        known["bad_words"] = self._bad_words() or None
         if self.settings.get("do_sample") is False:
             known["temperature"] = 0.0
         try:
@@ -63,6 +68,19 @@ class GenerationDefaults:
             raise InvalidRequest(
                 f"The model's generation_config.json is out of range: {error} Pass sampling_params explicitly."
             ) from error
+
+    def _bad_words(self) -> list[Any]:
+        """What is never generated, as token ids; an end of sequence always may be, as in transformers."""
+        words = self.settings.get("bad_words_ids") or []
+        suppressed = self.settings.get("suppress_tokens") or []
+        if not isinstance(words, list) or not isinstance(suppressed, list):
+            name = "suppress_tokens" if isinstance(words, list) else "bad_words_ids"
+            raise InvalidRequest(
+                f"The model's generation_config.json is out of range: {name} must be a list, and is "
+                f"{shown(self.settings[name])}. Pass sampling_params explicitly."
+            )
+        ends = [[token] for token in self.eos_token_ids]
+        return [word for word in words if word not in ends] + [[token] for token in suppressed]
 
     def ending_at(self, eos: object, vocab_size: int) -> GenerationDefaults:
         """The same with a token id, a list of them or None as end of sequence.
