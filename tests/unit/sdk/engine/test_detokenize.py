@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metavox.engine.detokenize import Detokenizer, find_stop
+from metavox.engine.detokenize import Detokenizer, find_stop, held_back
 from metavox.engine.tokenizer import HubTokenizer, load_tokenizer
 from tests.checkpoints import write_tokenizer
 
@@ -58,9 +58,7 @@ def test_what_never_became_a_character_is_shown_at_the_end():
 def hub_tokenizer(tmp_path_factory) -> HubTokenizer:
     folder: Path = tmp_path_factory.mktemp("tokenizer")
     write_tokenizer(folder)
-    loaded = load_tokenizer(folder, None)
-    assert loaded is not None
-    return loaded
+    return load_tokenizer(folder)
 
 
 @pytest.mark.parametrize("text", ["the thin man on an inner line", "naïve 漢字 🦙🦙 \n\t x", " leading", "a  b"])
@@ -114,3 +112,17 @@ def test_the_first_stop_string_wins_and_of_two_at_one_place_the_longer():
     assert find_stop("a stop here", 0, ("here", "stop")) == (2, "stop")
     assert find_stop("a stop here", 0, ("st", "stop")) == (2, "stop")
     assert find_stop("a stop here", 3, ("stop",)) is None
+
+
+@given(
+    text=st.text("abc", max_size=8),
+    start=st.integers(0, 8),
+    stops=st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=3),
+)
+def test_what_is_held_back_is_the_most_that_may_begin_a_stop_string(text, start, stops):
+    beginnings = [
+        length
+        for length in range(1, len(text) - min(start, len(text)) + 1)
+        if any(len(stop) > length and stop.startswith(text[-length:]) for stop in stops)
+    ]
+    assert held_back(text, start, stops) == max(beginnings, default=0)

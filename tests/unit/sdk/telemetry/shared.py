@@ -48,12 +48,14 @@ def example_output(*, prompt: str = "Hello", text: str = " world", tokens: int =
         first_scheduled_time=10.01,
         first_token_time=10.1,
         finished_time=10.5,
+        token_times=(tuple(10.1 + 0.4 * at / max(1, tokens - 1) for at in range(tokens)),),
         num_prompt_tokens=2,
+        num_cached_tokens=0,
         num_generation_tokens=tokens,
         max_concurrency=4,
         device_memory_bytes=2**27,
     )
-    completion = CompletionOutput(0, text, list(range(tokens)), "stop", None)
+    completion = CompletionOutput(0, text, list(range(tokens)), None, None, "stop", None)
     return RequestOutput("7", prompt, [1, 2], [completion], True, metrics)
 
 
