@@ -50,6 +50,7 @@ typedef struct {
 // Where a step's keys and values lie: LANES keys a group. Of the cache's dtype, or converted to float32.
 typedef struct {
     const char *key[GROUPS], *value[GROUPS];
+    const char *next[GROUPS];  // the keys that will be read after this step, as a guess
     int64_t key_stride; // numbers between a key's dimensions
     float key_scale[STEP], value_scale[STEP];
 } Step;
@@ -62,15 +63,22 @@ static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
+INLINE int64_t item_size(int dtype) { return dtype == F32 ? 4 : dtype == INT8 ? 1 : 2; }
+
 // Scores of `rows` rows with `vectors` groups of keys: one chain of sums over the dimensions for each.
-INLINE void score_rows(const float *query, int64_t width, int64_t d, const char *const *key, int64_t stride,
-                       int dtype, int rows, int vectors, float *score) {
+INLINE void score_rows(const float *query, int64_t width, int64_t d, const Step *step, int64_t group, int dtype,
+                       int rows, int vectors, float *score) {
+    const int64_t stride = step->key_stride;
+    const char *const *key = step->key + group;
     vf sum[MAX_ROWS][KEY_VECTORS];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int n = 0; n < vectors; n++) sum[r][n] = vf_set(0);
     for (int64_t i = 0; i < d; i++) {
         vf k[KEY_VECTORS];
-        UNROLL for (int n = 0; n < vectors; n++) k[n] = vf_load_as(key[n], i * stride, dtype);
+        UNROLL for (int n = 0; n < vectors; n++) {
+            k[n] = vf_load_as(key[n], i * stride, dtype);
+            if (dtype != F32) __builtin_prefetch(step->value[group + n] + i * LANES * item_size(dtype));
+        }
         UNROLL for (int r = 0; r < rows; r++) {
             vf q = vf_set(query[r * width + i]);
             UNROLL for (int n = 0; n < vectors; n++) sum[r][n] = vf_fma(q, k[n], sum[r][n]);
@@ -88,11 +96,14 @@ INLINE void mix_rows(const float *weight, const Step *step, int64_t low, int64_t
         UNROLL for (int c = 0; c < vectors; c++) sum[r][c] = vf_load(out + r * width + column + c * LANES);
     for (int64_t j = low; j < high;) {
         int64_t end = smaller(high, (j / LANES + 1) * LANES);
-        const char *value = step->value[j / LANES];
+        const char *value = step->value[j / LANES], *next = step->next[j / LANES];
+        const int64_t share = width / LANES, line = step->key_stride * item_size(dtype);
         for (; j < end; j++) {
             vf v[WIDE];
             UNROLL for (int c = 0; c < vectors; c++)
                 v[c] = vf_load_as(value, j % LANES * width + column + c * LANES, dtype);
+            if (dtype != F32 && column == 0)
+                for (int64_t i = 0; i < share; i++) __builtin_prefetch(next + (j % LANES * share + i) * line);
             UNROLL for (int r = 0; r < rows; r++) {
                 vf w = vf_set(weight[r * STEP + j]);
                 UNROLL for (int c = 0; c < vectors; c++) sum[r][c] = vf_fma(w, v[c], sum[r][c]);
@@ -127,7 +138,7 @@ INLINE void mix_rows(const float *weight, const Step *step, int64_t low, int64_t
 INLINE void score_of(const Scratch *s, const Step *step, int64_t d, int64_t row, int rows, int64_t group,
                      int64_t groups, int dtype) {
     const float *query = s->query + row * s->width;
-#define SCORE(rows) score_rows(query, s->width, d, step->key + n, step->key_stride, dtype, rows, vectors, score)
+#define SCORE(rows) score_rows(query, s->width, d, step, n, dtype, rows, vectors, score)
     for (int64_t n = group; n < groups;) {
         float *score = s->score + row * STEP + n * LANES;
         if (groups - n > HALF && n + KEY_VECTORS <= GROUPS) {
@@ -243,25 +254,34 @@ static void attend(const Call *call, const Scratch *s, const Step *step, int dty
     }
 }
 
-// The number in a cache's head at which the block of the sequence's token `position` begins.
-static int64_t block_of(const Call *call, const Tile *tile, int64_t position) {
+// Where a token is: the number of its block's page for the key head, and its place in it.
+typedef struct {
+    int64_t page, at;
+} Slot;
+
+static Slot slot_of(const Call *call, const Tile *tile, int64_t position) {
     const int32_t *table = call->batch->block_tables + tile->sequence * call->batch->table_stride;
-    return table[position / call->cache->block_size] * call->cache->num_kv_heads + tile->kv_head;
+    const uint32_t token = (uint32_t)position, size = (uint32_t)call->cache->block_size;  // 32 bits divide faster
+    return (Slot){table[token / size] * call->cache->num_kv_heads + tile->kv_head, token % size};
+}
+
+static const char *key_at(const LayerCache *cache, Slot slot) {
+    return (const char *)cache->key + (slot.page * cache->head_dim * cache->block_size + slot.at) * cache->item_size;
 }
 
 // The groups begin .. end - 1 of the step at `start`, where they are in the cache. The other groups may be read,
 // as more of the same keys, but do not count.
 static void locate(const Call *call, const Tile *tile, int64_t start, int64_t begin, int64_t end, Step *step) {
     const LayerCache *cache = call->cache;
-    const int64_t size = cache->block_size, d = cache->head_dim;
-    step->key_stride = size;
+    step->key_stride = cache->block_size;
     for (int64_t n = begin; n < end; n++) {
-        int64_t position = start + n * LANES, block = block_of(call, tile, position), at = position % size;
-        step->key[n] = (const char *)cache->key + (block * d * size + at) * cache->item_size;
-        step->value[n] = (const char *)cache->value + (block * size + at) * d * cache->item_size;
+        const Slot slot = slot_of(call, tile, start + n * LANES);
+        const int64_t row = slot.page * cache->block_size + slot.at;
+        step->key[n] = key_at(cache, slot);
+        step->value[n] = (const char *)cache->value + row * cache->head_dim * cache->item_size;
         if (cache->dtype == INT8) {
-            memcpy(step->key_scale + n * LANES, cache->key_scale + block * size + at, LANES * sizeof(float));
-            memcpy(step->value_scale + n * LANES, cache->value_scale + block * size + at, LANES * sizeof(float));
+            memcpy(step->key_scale + n * LANES, cache->key_scale + row, LANES * sizeof(float));
+            memcpy(step->value_scale + n * LANES, cache->value_scale + row, LANES * sizeof(float));
         }
     }
     for (int64_t n = 0; n < GROUPS; n++)
@@ -285,15 +305,16 @@ static void convert_each(const Call *call, const Tile *tile, int64_t start, int6
     const LayerCache *cache = call->cache;
     const int64_t size = cache->block_size, d = cache->head_dim;
     for (int64_t j = low; j < high; j++) {
-        int64_t block = block_of(call, tile, start + j), at = (start + j) % size;
+        const Slot slot = slot_of(call, tile, start + j);
+        const int64_t row = slot.page * size + slot.at;
         for (int64_t i = 0; i < d; i++) {
-            s->key[i * STEP + j] = load_as(cache->key, (block * d + i) * size + at, (int)cache->dtype);
-            s->value[j * s->width + i] = load_as(cache->value, (block * size + at) * d + i, (int)cache->dtype);
+            s->key[i * STEP + j] = load_as(cache->key, (slot.page * d + i) * size + slot.at, cache->dtype);
+            s->value[j * s->width + i] = load_as(cache->value, row * d + i, cache->dtype);
         }
         for (int64_t i = d; i < s->width; i++) s->value[j * s->width + i] = 0;
         if (cache->dtype == INT8) {
-            step->key_scale[j] = cache->key_scale[block * size + at];
-            step->value_scale[j] = cache->value_scale[block * size + at];
+            step->key_scale[j] = cache->key_scale[row];
+            step->value_scale[j] = cache->value_scale[row];
         }
     }
 }
@@ -341,6 +362,20 @@ static void end_rows(const Call *call, const Tile *tile, int64_t rows, const Scr
     }
 }
 
+// Where the next step's keys are, or after the last step the first ones of the next head.
+static void look_ahead(const Call *call, const Tile *tile, int64_t start, int64_t first, int64_t last, Step *step) {
+    Tile following = *tile;
+    int64_t from = start + STEP;
+    if (from > last) {
+        from = first;
+        following.kv_head = (tile->kv_head + 1) % call->cache->num_kv_heads;
+    }
+    for (int64_t n = 0; n < GROUPS; n++) {
+        const int64_t position = smaller(from + n * LANES, last / LANES * LANES);
+        step->next[n] = key_at(call->cache, slot_of(call, &following, position));
+    }
+}
+
 static void run_tile(const Call *call, const Tile *tile, const Scratch *s) {
     const PagedBatch *batch = call->batch;
     int64_t group = call->num_heads / call->cache->num_kv_heads, rows = tile->num_tokens * group;
@@ -350,10 +385,12 @@ static void run_tile(const Call *call, const Tile *tile, const Scratch *s) {
     Step step;
     visible(call, 0, first, &low, &ignored);
     begin_rows(call, tile, rows, s);
-    for (int64_t start = low / STEP * STEP; start <= last; start += STEP) {
+    const int64_t first_start = low / STEP * STEP;
+    for (int64_t start = first_start; start <= last; start += STEP) {
         visible(call, start, first, &low, &ignored);
         visible(call, start, last, &ignored, &high);
         int dtype = gather(call, tile, rows, start, low, high, s, &step);
+        if (dtype != F32) look_ahead(call, tile, start, first_start, last, &step);
         int64_t begin = larger(0, start - first);
         int64_t end = call->window ? smaller(tile->num_tokens, start + STEP - 1 + call->window - first) : tile->num_tokens;
         attend(call, s, &step, dtype, start, first, begin * group, end * group);

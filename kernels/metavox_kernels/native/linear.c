@@ -29,7 +29,7 @@ INLINE vi bytes_dot(vi sum, vu w, vu x) { return (vi)_mm256_dpbusd_avx_epi32((__
 #endif
 
 enum arithmetic { FLOATS, BF16_PAIRS, INT8_DOTS };
-enum { BLOCK = 128 };                 // k at a time when rows share a block of w: it and x stay in the first cache
+enum { BLOCK = 256 };                // k at a time when rows share a block of w: it and x stay in the first cache
 enum { DOT_BYTES = GROUP + 8 };       // of a row's group: its int8, minus their offset's share, the scale
 static const long CHUNK_BYTES = 1 << 20;  // of packed x: it stays in the second cache
 
@@ -55,55 +55,46 @@ INLINE long row_bytes(enum kind kind, long k) {
 
 // ---- x: rows of a block side by side, so that a step reads them in one place
 
+// A group of int8 and their scale, max|x| / 127; returns their sum.
 INLINE int32_t quantize_x(int8_t *to, float *scale, const float *x) {
-    vu largest = {0};
-    for (int i = 0; i < GROUP; i += LANES) {  // as integers: the bits of NaN are above all others
-        vu bits = (vu)vf_abs(vf_load(x + i));
-        largest = (vu)vf_select((vi)(bits > largest), (vf)bits, (vf)largest);
-    }
-    uint32_t bits = 0;
-    for (int i = 0; i < LANES; i++) bits = largest[i] > bits ? largest[i] : bits;
-    float top;
-    memcpy(&top, &bits, 4);
-    *scale = top / 127;
-    float inverse = top > 1e-30f ? 127 / top : 0;
+    const float top = largest_size(x), inverse = top > 1e-30f ? 127 / top : 0;
     vi sum = {0};
+    *scale = top / 127;
     for (int i = 0; i < GROUP; i += LANES) {
         vi q = vf_round_to_int(vf_load(x + i) * inverse);
         sum += q;
-        vb bytes = __builtin_convertvector(q, vb);
-        memcpy(to + i, &bytes, sizeof bytes);
+        vi_store_bytes(to + i, q);
     }
-    int32_t total = 0;
-    for (int i = 0; i < LANES; i++) total += sum[i];
-    return total;
+    return vi_sum(sum);
 }
 
-// Row i of r, to its places in the block.
-static void pack_row(char *block, const float *x, enum kind kind, long k, long r, long i) {
+// The group of k that starts at `start`, of row i of r, to its places in the block.
+INLINE void pack_group(char *block, const float *x, enum kind kind, long start, long n, long r, long i) {
     const enum arithmetic arithmetic = arithmetic_of(kind);
     float tail[GROUP] = {0};
-    for (long start = 0; start < k; start += GROUP) {
-        const float *from = x + start;
-        long n = min_long(GROUP, k - start);
-        if (n < GROUP) from = memcpy(tail, from, n * 4);
-        if (arithmetic == INT8_DOTS) {
-            int8_t q[GROUP];
-            float scale;
-            int32_t sum = quantize_x(q, &scale, from), offset = (kind == INT8 ? -128 : -8) * sum;
-            char *group = block + start / GROUP * DOT_BYTES * r;
-            for (int j = 0; j < GROUP / 4; j++) memcpy(group + 4 * (j * r + i), q + 4 * j, 4);
-            memcpy(group + 4 * (8 * r + i), &offset, 4);
-            memcpy(group + 4 * (9 * r + i), &scale, 4);
-        } else if (arithmetic == BF16_PAIRS) {
-            uint16_t half[GROUP];
-            for (int j = 0; j < GROUP; j += LANES) vf_to_bf16(half + j, vf_load(from + j));
-            for (long j = 0; j < n; j += 2) memcpy(block + 4 * ((start + j) / 2 * r + i), half + j, 4);
-        } else {
-            n = ceil_div(n, unit_of(kind)) * unit_of(kind);
-            for (long j = 0; j < n; j++) memcpy(block + 4 * ((start + j) * r + i), from + j, 4);
-        }
+    if (n < GROUP) x = memcpy(tail, x, n * 4);
+    if (arithmetic == INT8_DOTS) {
+        int8_t q[GROUP];
+        float scale;
+        int32_t sum = quantize_x(q, &scale, x), offset = (kind == INT8 ? -128 : -8) * sum;
+        char *group = block + start / GROUP * DOT_BYTES * r;
+        for (int j = 0; j < GROUP / 4; j++) memcpy(group + 4 * (j * r + i), q + 4 * j, 4);
+        memcpy(group + 4 * (8 * r + i), &offset, 4);
+        memcpy(group + 4 * (9 * r + i), &scale, 4);
+    } else if (arithmetic == BF16_PAIRS) {
+        uint16_t half[GROUP];
+        for (int j = 0; j < GROUP; j += LANES) vf_to_bf16(half + j, vf_load(x + j));
+        for (long j = 0; j < n; j += 2) memcpy(block + 4 * ((start + j) / 2 * r + i), half + j, 4);
+    } else {
+        n = ceil_div(n, unit_of(kind)) * unit_of(kind);
+        for (long j = 0; j < n; j++) memcpy(block + 4 * ((start + j) * r + i), x + j, 4);
     }
+}
+
+static void pack_block(char *block, const float *x, long ldx, enum kind kind, long k, long r) {
+    for (long start = 0; start < k; start += GROUP)
+        for (long i = 0; i < r; i++)
+            pack_group(block, x + i * ldx + start, kind, start, min_long(GROUP, k - start), r, i);
 }
 
 // ---- w: float32 from the lanes of 32 bits
@@ -142,76 +133,103 @@ static void widen_block(float *to, const char *w, enum kind kind, long units) {
 }
 
 // ---- sums [r][PANEL] of r rows, r a constant in each copy so that they stay in registers
+//
+// A lone row has `panels` of them at once, `apart` bytes from one to the next: one panel's few sums would wait for
+// each other, 4 cycles a product, and not for memory. Its sums are [panels][PANEL].
 
-INLINE void sum_floats(float *sums, const char *w, const float *x, long units, enum kind kind, int r) {
-    vf y[MAX_ROWS][VECTORS];
+enum { LONE_PANELS = 3, MOST_VECTORS = LONE_PANELS * VECTORS };
+
+// Few rows wait for memory: the processor's own prefetch stops at each 4 KiB.
+INLINE void prefetch(const char *w, long bytes, int r, int panels, long apart) {
+    if (r <= 4)
+        for (int p = 0; p < panels; p++)
+            for (int b = 0; b < bytes; b += 64) __builtin_prefetch(w + p * apart + 4096 + b);
+}
+
+INLINE void load_sums(vf (*y)[MOST_VECTORS], const float *sums, int r, int vectors) {
     for (int i = 0; i < r; i++)
-        for (int v = 0; v < VECTORS; v++) y[i][v] = vf_load(sums + i * PANEL + v * LANES);
+        for (int v = 0; v < vectors; v++) y[i][v] = vf_load(sums + i * PANEL + v * LANES);
+}
+
+INLINE void store_sums(float *sums, vf (*y)[MOST_VECTORS], int r, int vectors) {
+    for (int i = 0; i < r; i++)
+        for (int v = 0; v < vectors; v++) vf_store(sums + i * PANEL + v * LANES, y[i][v]);
+}
+
+INLINE void sum_floats(float *sums, const char *w, const float *x, long units, enum kind kind, int r, int panels, long apart) {
+    const int vectors = panels * VECTORS;
+    vf y[MAX_ROWS][MOST_VECTORS], row[MOST_VECTORS];
+    load_sums(y, sums, r, vectors);
     for (long u = 0; u < units; u++, w += unit_bytes(kind)) {
-        __builtin_prefetch(w + 4096);
-        __builtin_prefetch(w + 4096 + 64);
+        prefetch(w, unit_bytes(kind), r, panels, apart);
 #pragma GCC unroll 2
         for (int k = 0; k < unit_of(kind); k++, x += r) {
-            vf row[VECTORS];
-            for (int v = 0; v < VECTORS; v++) row[v] = widen(w, kind, k, v);
+            for (int v = 0; v < vectors; v++) row[v] = widen(w + v / VECTORS * apart, kind, k, v % VECTORS);
             for (int i = 0; i < r; i++)
-                for (int v = 0; v < VECTORS; v++) y[i][v] = vf_fma(vf_set(x[i]), row[v], y[i][v]);
+                for (int v = 0; v < vectors; v++) y[i][v] = vf_fma(vf_set(x[i]), row[v], y[i][v]);
         }
     }
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < VECTORS; v++) vf_store(sums + i * PANEL + v * LANES, y[i][v]);
+    store_sums(sums, y, r, vectors);
 }
 
 #if defined(PAIRS)
-INLINE void sum_pairs(float *sums, const char *w, const char *x, long units, int r) {
-    vf y[MAX_ROWS][VECTORS];
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < VECTORS; v++) y[i][v] = vf_load(sums + i * PANEL + v * LANES);
+INLINE void sum_pairs(float *sums, const char *w, const char *x, long units, int r, int panels, long apart) {
+    const int vectors = panels * VECTORS;
+    vf y[MAX_ROWS][MOST_VECTORS];
+    vu row[MOST_VECTORS];
+    load_sums(y, sums, r, vectors);
     for (long u = 0; u < units; u++, w += unit_bytes(BF16), x += 4 * r) {
-        __builtin_prefetch(w + 4096);
-        __builtin_prefetch(w + 4096 + 64);
-        vu row[VECTORS];
-        for (int v = 0; v < VECTORS; v++) row[v] = vu_load(w + 4 * v * LANES);
+        prefetch(w, unit_bytes(BF16), r, panels, apart);
+        for (int v = 0; v < vectors; v++) row[v] = vu_load(w + v / VECTORS * apart + 4 * (v % VECTORS) * LANES);
         for (int i = 0; i < r; i++) {
             uint32_t pair;
             memcpy(&pair, x + 4 * i, 4);
-            for (int v = 0; v < VECTORS; v++) y[i][v] = pairs_dot(y[i][v], row[v], vu_set(pair));
+            for (int v = 0; v < vectors; v++) y[i][v] = pairs_dot(y[i][v], row[v], vu_set(pair));
         }
     }
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < VECTORS; v++) vf_store(sums + i * PANEL + v * LANES, y[i][v]);
+    store_sums(sums, y, r, vectors);
 }
 #endif
 
 #if defined(DOTS)
-INLINE void dot_quad(vi (*y)[VECTORS], const vu *w, const int32_t *x, int r) {
+INLINE void dot_quad(vi (*y)[MOST_VECTORS], const vu *w, const int32_t *x, int r, int vectors) {
     for (int i = 0; i < r; i++)
-        for (int v = 0; v < VECTORS; v++) y[i][v] = bytes_dot(y[i][v], w[v], vu_set((uint32_t)x[i]));
+        for (int v = 0; v < vectors; v++) y[i][v] = bytes_dot(y[i][v], w[v], vu_set((uint32_t)x[i]));
 }
 
-INLINE void sum_dots(float *sums, const char *w, const char *x, long units, enum kind kind, int r) {
+// The dots of 4 k (int8) or 8 k (int4) whose integers start at `quads`.
+INLINE void dot_step(vi (*y)[MOST_VECTORS], const char *quads, const int32_t *x, enum kind kind, int r, int vectors, long apart) {
+    vu row[MOST_VECTORS], low[MOST_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        row[v] = vu_load(quads + v / VECTORS * apart + 4 * (v % VECTORS) * LANES);
+        low[v] = row[v] & 0x0f0f0f0fu;
+    }
+    if (kind == INT8) return dot_quad(y, row, x, r, vectors);
+    dot_quad(y, low, x, r, vectors);
+    for (int v = 0; v < vectors; v++) row[v] = row[v] >> 4 & 0x0f0f0f0fu;
+    dot_quad(y, row, x + r, r, vectors);
+}
+
+INLINE void sum_dots(float *sums, const char *w, const char *x, long units, enum kind kind, int r, int panels, long apart) {
+    const int vectors = panels * VECTORS, quads = kind == INT8 ? 1 : 2;
     for (long u = 0; u < units; u++, w += unit_bytes(kind), x += DOT_BYTES * r) {
         const int32_t *q = (const int32_t *)x;
         const float *scale = (const float *)x + 9 * r;
-        vi y[MAX_ROWS][VECTORS];
+        vi y[MAX_ROWS][MOST_VECTORS];
+        prefetch(w, unit_bytes(kind), r, panels, apart);
         for (int i = 0; i < r; i++)
-            for (int v = 0; v < VECTORS; v++) y[i][v] = (vi)vu_set((uint32_t)q[8 * r + i]);
-        for (int b = 0; b < unit_bytes(kind); b += 64) __builtin_prefetch(w + 4096 + b);
+            for (int v = 0; v < vectors; v++) y[i][v] = (vi)vu_set((uint32_t)q[8 * r + i]);
+        if (r <= 4) {
 #pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) {
-            vu row[VECTORS];
-            for (int v = 0; v < VECTORS; v++) {
-                if (kind == INT8) {
-                    row[v] = vu_load(w + 2 * PANEL + 4 * (j * PANEL + v * LANES));
-                } else {
-                    vu both = vu_load(w + 2 * PANEL + 4 * (j / 2 * PANEL + v * LANES));
-                    row[v] = (j % 2 ? both >> 4 : both) & 0x0f0f0f0fu;
-                }
-            }
-            dot_quad(y, row, q + j * r, r);
+            for (int j = 0; j < 8 / quads; j++)
+                dot_step(y, w + 2 * PANEL + 4 * j * PANEL, q + j * quads * r, kind, r, vectors, apart);
+        } else {  // unrolled, its loads would be moved up until the sums are spilled
+#pragma GCC unroll 1
+            for (int j = 0; j < 8 / quads; j++)
+                dot_step(y, w + 2 * PANEL + 4 * j * PANEL, q + j * quads * r, kind, r, vectors, apart);
         }
-        for (int v = 0; v < VECTORS; v++) {
-            vf weight_scale = load_scale(w, v);
+        for (int v = 0; v < vectors; v++) {
+            vf weight_scale = load_scale(w + v / VECTORS * apart, v % VECTORS);
             for (int i = 0; i < r; i++) {
                 float *at = sums + i * PANEL + v * LANES;
                 vf_store(at, vf_fma(vf_from_int(y[i][v]) * weight_scale, vf_set(scale[i]), vf_load(at)));
@@ -221,25 +239,27 @@ INLINE void sum_dots(float *sums, const char *w, const char *x, long units, enum
 }
 #endif
 
-INLINE void sum_kind(float *sums, const char *w, const char *x, long units, enum kind kind, int r) {
+INLINE void sum_kind(float *sums, const char *w, const char *x, long units, enum kind kind, int r, int panels, long apart) {
 #if defined(PAIRS)
-    if (kind == BF16) return sum_pairs(sums, w, x, units, r);
+    if (kind == BF16) return sum_pairs(sums, w, x, units, r, panels, apart);
 #endif
 #if defined(DOTS)
-    if (kind >= INT8) return sum_dots(sums, w, x, units, kind, r);
+    if (kind >= INT8) return sum_dots(sums, w, x, units, kind, r, panels, apart);
 #endif
-    sum_floats(sums, w, (const float *)x, units, kind, r);
+    sum_floats(sums, w, (const float *)x, units, kind, r, panels, apart);
 }
 
 #define ROWS(kind, r) \
-    case r: return sum_kind(sums, w, x, units, kind, r);
+    case r: return sum_kind(sums, w, x, units, kind, r, 1, 0);
 #if defined(SIMD_AVX512)
 #define MORE_ROWS(kind) ROWS(kind, 7) ROWS(kind, 8) ROWS(kind, 9) ROWS(kind, 10) ROWS(kind, 11) ROWS(kind, 12)
 #else
 #define MORE_ROWS(kind)
 #endif
+// `apart` is 0, or of a lone row's panels.
 #define SUM(name, kind)                                                                             \
-    static void name(float *sums, const char *w, const char *x, long units, long r) {               \
+    static void name(float *sums, const char *w, const char *x, long units, long r, long apart) {   \
+        if (apart) return sum_kind(sums, w, x, units, kind, 1, LONE_PANELS, apart);                 \
         switch (r) {                                                                                \
             ROWS(kind, 1) ROWS(kind, 2) ROWS(kind, 3) ROWS(kind, 4) ROWS(kind, 5) ROWS(kind, 6)     \
             MORE_ROWS(kind)                                                                         \
@@ -251,7 +271,8 @@ SUM(sum_f16, F16)
 SUM(sum_bf16, BF16)
 SUM(sum_int8, INT8)
 SUM(sum_int4, INT4)
-static void (*const SUMS[])(float *, const char *, const char *, long, long) = {sum_f32, sum_f16, sum_bf16, sum_int8, sum_int4};
+typedef void sum(float *, const char *, const char *, long, long, long);
+static sum *const SUMS[] = {sum_f32, sum_f16, sum_bf16, sum_int8, sum_int4};
 
 // ---- the product
 
@@ -262,27 +283,32 @@ struct product {
     enum kind kind;
     long m, n, k, ldx;
     char *packed;
-    float *sums;  // of the panel at hand, [m][PANEL] for each thread
+    float *sums;  // of the panel at hand, [m][PANEL] for each thread, or a lone row's [LONE_PANELS][PANEL]
 };
 
-// Blocks of rows, nearly equal, so that no small one pays for reading w alone.
-INLINE long first_row(long m, long b) {
-    long blocks = ceil_div(m, MAX_ROWS);
+INLINE long sums_length(long m) { return PANEL * (m < LONE_PANELS ? LONE_PANELS : m); }
+
+// Blocks of rows, nearly equal, so that no small one pays for reading w alone. Dots spill above 8.
+INLINE long blocks_of(const struct product *p) {
+    return ceil_div(p->m, arithmetic_of(p->kind) == INT8_DOTS ? min_long(8, MAX_ROWS) : MAX_ROWS);
+}
+INLINE long first_row(long m, long blocks, long b) {
     return b * (m / blocks) + min_long(b, m % blocks);
 }
 
 static void pack_x(const struct product *p, long begin, long end) {
+    const long blocks = blocks_of(p);
     for (long b = begin; b < end; b++) {
-        long first = first_row(p->m, b), r = first_row(p->m, b + 1) - first;
-        for (long i = 0; i < r; i++)
-            pack_row(p->packed + first * row_bytes(p->kind, p->k), p->x + (first + i) * p->ldx, p->kind, p->k, r, i);
+        long first = first_row(p->m, blocks, b), r = first_row(p->m, blocks, b + 1) - first;
+        char *block = p->packed + first * row_bytes(p->kind, p->k);
+        pack_block(block, p->x + first * p->ldx, p->ldx, p->kind, p->k, r);
     }
 }
 
 static void multiply_panel(const struct product *p, long panel, float *sums) {
-    const long columns = min_long(PANEL, p->n - panel * PANEL), blocks = ceil_div(p->m, MAX_ROWS);
+    const long columns = min_long(PANEL, p->n - panel * PANEL), blocks = blocks_of(p);
     const long unit = unit_of(p->kind), units = ceil_div(p->k, unit), step = blocks == 1 ? units : BLOCK / unit;
-    const int widened = blocks > 1 && p->kind != F32 && arithmetic_of(p->kind) == FLOATS;
+    const int widened = blocks > 1 && (p->kind == F16 || p->kind >= INT8) && arithmetic_of(p->kind) == FLOATS;
     const char *w = p->w + panel * panel_bytes(p->kind, p->k);
     const long x_bytes = row_bytes(p->kind, p->k);
     float buffer[BLOCK * PANEL] __attribute__((aligned(64)));
@@ -294,30 +320,51 @@ static void multiply_panel(const struct product *p, long panel, float *sums) {
         const char *from = w + u * unit_bytes(p->kind);
         if (widened) widen_block(buffer, from, p->kind, count);
         for (long b = 0; b < blocks; b++) {
-            long first = first_row(p->m, b), r = first_row(p->m, b + 1) - first;
+            long first = first_row(p->m, blocks, b), r = first_row(p->m, blocks, b + 1) - first;
             const char *x = p->packed + first * x_bytes + x_bytes / units * u * r;
             if (widened)
-                sum_f32(sums + first * PANEL, (const char *)buffer, x, count * unit, r);
+                sum_f32(sums + first * PANEL, (const char *)buffer, x, count * unit, r, 0);
             else
-                SUMS[p->kind](sums + first * PANEL, from, x, count, r);
+                SUMS[p->kind](sums + first * PANEL, from, x, count, r, 0);
         }
     }
     for (long i = 0; i < p->m; i++) memcpy(p->y + i * p->n + panel * PANEL, sums + i * PANEL, columns * sizeof *sums);
 }
 
-// Panels are taken a few at a time by whoever is free: another program on a core, or a slower core, then costs its
-// share alone.
+static void multiply_lone_row(const struct product *p, long panel, float *sums) {
+    const long columns = min_long(LONE_PANELS * PANEL, p->n - panel * PANEL), apart = panel_bytes(p->kind, p->k);
+    memset(sums, 0, LONE_PANELS * PANEL * sizeof *sums);
+    if (p->bias) memcpy(sums, p->bias + panel * PANEL, columns * sizeof *sums);
+    SUMS[p->kind](sums, p->w + panel * apart, p->packed, ceil_div(p->k, unit_of(p->kind)), 1, apart);
+    memcpy(p->y + panel * PANEL, sums, columns * sizeof *sums);
+}
+
+// The next panels for one of `threads`, from *panel on; 0: there are none. Whoever is free takes some, and fewer
+// towards the end: another program on a core, or a slower core, then costs its share alone.
+static long take_panels(long *next, long panels, long threads, long *panel) {
+    long few;
+    *panel = __atomic_load_n(next, __ATOMIC_RELAXED);
+    do {
+        if (*panel >= panels) return 0;
+        few = threads == 1 ? panels - *panel : (panels - *panel) / (2 * threads);
+        few = few < 1 ? 1 : few > LONE_PANELS ? few / LONE_PANELS * LONE_PANELS : few;
+    } while (!__atomic_compare_exchange_n(next, panel, *panel + few, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return few;
+}
+
 static void multiply_panels(const struct product *p, long t, long threads, long *next) {
-    const long panels = ceil_div(p->n, PANEL), few = ceil_div(panels, threads == 1 ? 1 : 16 * threads);
-    for (;;) {
-        const long begin = __atomic_fetch_add(next, few, __ATOMIC_RELAXED), end = min_long(panels, begin + few);
-        if (begin >= panels) return;
-        for (long panel = begin; panel < end; panel++) multiply_panel(p, panel, p->sums + t * p->m * PANEL);
+    const long panels = ceil_div(p->n, PANEL);
+    float *sums = p->sums + t * sums_length(p->m);
+    long panel, few;
+    while ((few = take_panels(next, panels, threads, &panel))) {
+        const long end = panel + few;
+        for (; p->m == 1 && panel + LONE_PANELS <= end; panel += LONE_PANELS) multiply_lone_row(p, panel, sums);
+        for (; panel < end; panel++) multiply_panel(p, panel, sums);
     }
 }
 
 static void multiply(const struct product *p, int threads) {
-    const long blocks = ceil_div(p->m, MAX_ROWS);
+    const long blocks = blocks_of(p);
     long next = 0;
 #if defined(_OPENMP)
     if (threads > 1) {
@@ -355,7 +402,7 @@ int linear(const char *w, int kind, const float *x, long ldx, const float *bias,
     const long chunks = ceil_div(m, most), largest = ceil_div(m, chunks ? chunks : 1);
     const long packed_size = ceil_div(largest * x_bytes, 64) * 64;
     if (!m || !n) return 0;
-    char *packed = aligned_alloc(64, packed_size + threads * largest * PANEL * sizeof(float));
+    char *packed = aligned_alloc(64, packed_size + threads * sums_length(largest) * sizeof(float));
     if (!packed) return -1;
     for (long c = 0; c < chunks; c++) {
         long first = m * c / chunks, rows = m * (c + 1) / chunks - first;

@@ -43,26 +43,34 @@ INLINE void read_floats(float *to, const char *from, enum kind kind, long start,
     for (int i = 0; i < GROUP; i += LANES) vf_store(to + i, kind == BF16 ? vf_from_bf16(half + i) : vf_from_fp16(half + i));
 }
 
+// max|x| of a group; NaN if there is one. As integers: the bits of NaN are above all others.
+INLINE float largest_size(const float *x) {
+    vu largest = {0};
+    for (int i = 0; i < GROUP; i += LANES) {
+        vu bits = (vu)vf_abs(vf_load(x + i));
+        largest = (vu)vf_select((vi)(bits > largest), (vf)bits, (vf)largest);
+    }
+    const uint32_t bits = vu_largest(largest);
+    float size;
+    memcpy(&size, &bits, 4);
+    return size;
+}
+
 // The bf16 scale of a group and its integers, as `quantize` in weight.py specifies them.
 INLINE uint16_t quantize_group(uint8_t *to, const float *x, enum kind kind) {
-    vf high = vf_load(x), low = high;
-    vi nan = high != high;
-    for (int i = LANES; i < GROUP; i += LANES) {
-        vf v = vf_load(x + i);
-        high = vf_max(high, v), low = vf_min(low, v), nan |= v != v;
+    const float offset = kind == INT8 ? 128 : 8, largest = kind == INT8 ? 127 : 7;
+    float extreme = largest_size(x);
+    if (kind == INT4) {
+        vf high = vf_load(x);
+        for (int i = LANES; i < GROUP; i += LANES) high = vf_max(high, vf_load(x + i));
+        extreme = vf_largest(high) < extreme ? -extreme : extreme;
     }
-    float top = vf_largest(high), bottom = -vf_largest(-low);
-    float extreme = top >= -bottom ? top : bottom;
-    if (kind == INT8) extreme = extreme < 0 ? -extreme : extreme;
-    if (vf_largest(vf_from_int(-nan)) > 0) extreme = __builtin_nanf("");
-    float offset = kind == INT8 ? 128 : 8, largest = kind == INT8 ? 127 : 7;
-    uint16_t bits = (uint16_t)vf_bf16_bits(vf_set(extreme / (kind == INT8 ? 127 : -8)))[0];
+    const uint16_t bits = (uint16_t)vf_bf16_bits(vf_set(extreme / (kind == INT8 ? 127 : -8)))[0];
     vf scale = (vf)(vu_set(bits) << 16);
     if (scale[0] == 0) scale = vf_set(1);
     for (int i = 0; i < GROUP; i += LANES) {
         vf q = vf_min(vf_max(vf_round(vf_load(x + i) / scale), vf_set(-largest - 1)), vf_set(largest));
-        vi integers = vf_round_to_int(q + offset);
-        for (int j = 0; j < LANES; j++) to[i + j] = (uint8_t)integers[j];
+        vi_store_bytes(to + i, vf_round_to_int(q + offset));
     }
     return bits;
 }
@@ -87,9 +95,13 @@ INLINE void write_group(char *panel, enum kind kind, long lane, long g, const fl
     default:
         *(uint16_t *)(at + 2 * lane) = quantize_group(integers, x, kind);
         at += 2 * PANEL + 4 * lane;
-        if (kind == INT4)  // nibbles of two quads share four bytes
-            for (int i = 0; i < GROUP / 2; i++) integers[i] = integers[i / 4 * 8 + i % 4] | integers[i / 4 * 8 + i % 4 + 4] << 4;
-        for (int q = 0; q < (kind == INT8 ? 8 : 4); q++) memcpy(at + 4 * q * PANEL, integers + 4 * q, 4);
+        for (int q = 0; q < 8; q += kind == INT8 ? 1 : 2, at += 4 * PANEL) {
+            uint32_t quad, next = 0;
+            memcpy(&quad, integers + 4 * q, 4);
+            if (kind == INT4) memcpy(&next, integers + 4 * q + 4, 4);
+            quad |= next << 4;  // no byte is above 15
+            memcpy(at, &quad, 4);
+        }
     }
 }
 

@@ -58,20 +58,59 @@ INLINE vf vf_fma(vf a, vf b, vf c) {
 #endif
 }
 
-// Sum and maximum of the lanes, in one fixed order of halves.
+// Sum and maximum of the lanes, in one fixed order: halves onto each other.
 INLINE float vf_sum(vf v) {
-    float x[LANES];
-    vf_store(x, v);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) x[i] += x[i + half];
-    return x[0];
+#if defined(SIMD_AVX512)
+    return _mm512_reduce_add_ps((__m512)v);
+#elif defined(SIMD_AVX2)
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+#else
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
 }
 INLINE float vf_largest(vf v) {
-    float x[LANES];
-    vf_store(x, v);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-    return x[0];
+#if defined(SIMD_AVX512)
+    return _mm512_reduce_max_ps((__m512)v);
+#elif defined(SIMD_AVX2)
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+#else
+    float low = v[0] > v[2] ? v[0] : v[2], high = v[1] > v[3] ? v[1] : v[3];
+    return low > high ? low : high;
+#endif
+}
+
+// The same of integers.
+INLINE int32_t vi_sum(vi v) {
+#if defined(SIMD_AVX512)
+    return _mm512_reduce_add_epi32((__m512i)v);
+#else
+    int32_t sum = 0;
+    for (int i = 0; i < LANES; i++) sum += v[i];
+    return sum;
+#endif
+}
+INLINE uint32_t vu_largest(vu v) {
+#if defined(SIMD_AVX512)
+    return _mm512_reduce_max_epu32((__m512i)v);
+#else
+    uint32_t largest = 0;
+    for (int i = 0; i < LANES; i++) largest = v[i] > largest ? v[i] : largest;
+    return largest;
+#endif
+}
+
+// The last byte of each lane.
+INLINE void vi_store_bytes(void *to, vi v) {
+#if defined(SIMD_AVX512)
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+    vb bytes = __builtin_convertvector(v, vb);
+    memcpy(to, &bytes, sizeof bytes);
+#endif
 }
 
 // Integers round(x), halves to even, |x| < 2^22: the sum with 1.5 * 2^23 leaves them in the last bits.
@@ -80,9 +119,15 @@ INLINE vf vf_round(vf x) { return (x + ROUNDER) - ROUNDER; }
 INLINE vi vf_round_to_int(vf x) { return (vi)(x + ROUNDER) - (vi)vf_set(ROUNDER); }
 
 INLINE vf vf_from_bf16(const uint16_t *p) {
+#if defined(SIMD_AVX512)  // gcc 12 makes five instructions of the conversion below
+    return (vf)((vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)) << 16);
+#elif defined(SIMD_AVX2)
+    return (vf)((vu)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)) << 16);
+#else
     vh half;
     memcpy(&half, p, sizeof half);
     return (vf)(__builtin_convertvector(half, vu) << 16);
+#endif
 }
 
 // Rounded to nearest, halves to even; NaN stays NaN.
@@ -143,9 +188,15 @@ INLINE void vf_to_fp16(uint16_t *p, vf x) {
 }
 
 INLINE vf vf_from_int8(const int8_t *p) {
+#if defined(SIMD_AVX512)
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif defined(SIMD_AVX2)
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
     vb byte;
     memcpy(&byte, p, sizeof byte);
     return __builtin_convertvector(__builtin_convertvector(byte, vi), vf);
+#endif
 }
 
 // e^x, within 1.5e-7 of itself; below -87.3 (where it would be subnormal), -inf included, exactly 0; above 88.3
