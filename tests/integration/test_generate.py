@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,8 +14,7 @@ from metavox import LLM, RequestOutput, SamplingParams
 from metavox.config import NEUTRAL
 from metavox.errors import InvalidRequest, NonFiniteLogits, UnknownArgument
 from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
-
-GREEDY = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,15 +31,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def llm(folder):
     return LLM(folder)
-
-
-def token_ids(outputs: list[RequestOutput]) -> list[list[int]]:
-    return [output.outputs[0].token_ids for output in outputs]
-
-
-def some_prompts(count: int = 12) -> list[dict[str, list[int]]]:
-    draw = random.Random(1)
-    return [{"prompt_token_ids": [draw.randrange(320) for _ in range(draw.randint(1, 60))]} for _ in range(count)]
 
 
 def test_a_string_gives_one_output_whose_str_is_its_text(llm):
@@ -99,35 +87,6 @@ def test_batched_and_one_by_one_give_the_same_tokens(llm, params):
     assert together == token_ids([llm.generate(prompt, params) for prompt in prompts])
 
 
-class Margins:
-    """A runner that watches how clear the greedy choices are."""
-
-    def __init__(self, runner):
-        self.runner, self.least = runner, float("inf")
-
-    def run(self, plan):
-        logits = self.runner.run(plan)
-        if len(logits):
-            first, second = logits.topk(2).values.unbind(-1)
-            self.least = min(self.least, (first - second).min().item())
-        return logits
-
-    def memory_bytes(self):
-        return self.runner.memory_bytes()
-
-
-def test_a_pool_too_small_for_all_gives_the_same_tokens(folder):
-    params = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True)
-    small = LLM(folder, num_kv_blocks=12, block_size=8, max_model_len=96, max_num_batched_tokens=40)
-    large = LLM(folder)
-    margins = large._engine.runner = Margins(large._engine.runner)
-    prompts = some_prompts(10)
-    assert token_ids(small.generate(prompts, params)) == token_ids(large.generate(prompts, params))
-    assert margins.least > 1e-4, "a near tie would make the tokens a matter of luck"
-    assert small._engine.scheduler.num_preemptions > 0
-    assert small._engine.scheduler.blocks.num_free == 12
-
-
 def test_a_seed_makes_a_request_repeatable_and_another_seed_another(llm):
     texts = [
         llm.generate("the", SamplingParams(seed=seed, max_tokens=12)).outputs[0].token_ids for seed in (1, 1, 2)
@@ -163,12 +122,12 @@ def test_end_of_sequence_may_be_any_of_a_list_in_generation_config(tmp_path):
 def test_end_of_sequence_comes_from_config_json_where_there_is_no_generation_config(tmp_path):
     write_checkpoint(tmp_path, eos_token_id=9)
     (tmp_path / "generation_config.json").unlink()
-    assert LLM(tmp_path)._engine.defaults.eos_token_ids == {9}
+    assert LLM(tmp_path)._driver.engine.checks.defaults.eos_token_ids == {9}
 
 
 def test_end_of_sequence_is_the_tokenizers_where_no_config_names_one(tmp_path):
     write_checkpoint(tmp_path, eos_token_id=None, generation={})
-    assert LLM(tmp_path)._engine.defaults.eos_token_ids == {2}
+    assert LLM(tmp_path)._driver.engine.checks.defaults.eos_token_ids == {2}
 
 
 def test_a_stop_string_ends_a_real_generation(llm):
@@ -205,32 +164,49 @@ def test_extreme_values_that_are_accepted_can_be_sampled_with(llm, extreme):
 
 def test_an_end_of_sequence_outside_the_vocabulary_never_comes(tmp_path):
     llm = LLM(write_checkpoint(tmp_path, generation={"eos_token_id": [2, 320, 10**30]}))
-    assert llm._engine.defaults.eos_token_ids == {2}
+    assert llm._driver.engine.checks.defaults.eos_token_ids == {2}
     assert llm.generate("the", SamplingParams(max_tokens=4, min_tokens=4)).finished
 
 
-class Broken:
-    """A runner whose model computed nonsense."""
+def spoil(llm: LLM, monkeypatch: pytest.MonkeyPatch, value: float, token: int = 7) -> None:
+    """After a prompt's last token 9, the model computes nonsense."""
+    model = llm._driver.engine.runner.model
+    forward, logits, rows = model.forward, model.logits, []
 
-    def __init__(self, value, dtype):
-        self.logits = torch.zeros(1, 320, dtype=dtype)
-        self.logits[0, 7] = value
+    def noted(ids, positions, caches, batch):
+        rows.append((ids == 9).nonzero().flatten())
+        return forward(ids, positions, caches, batch)
 
-    def run(self, plan):
-        return self.logits
+    def spoiled(hidden):
+        found = logits(hidden)
+        if len(rows[-1]):
+            found[rows[-1].clamp_max(len(found) - 1), token] = value
+        return found
 
-    def memory_bytes(self):
-        return 0
+    monkeypatch.setattr(model, "forward", noted)
+    monkeypatch.setattr(model, "logits", spoiled)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("params", [GREEDY, SamplingParams(seed=1)])
-def test_logits_that_are_no_numbers_end_the_call_with_what_to_do(folder, value, params):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("params", [GREEDY, SamplingParams(seed=1, max_tokens=8)])
+def test_logits_that_are_no_numbers_end_their_request_alone(folder, monkeypatch, value, params):
     llm = LLM(folder)
-    llm._engine.runner = Broken(value, torch.float16)
-    with pytest.raises(NonFiniteLogits, match="NaN or infinity in float16; use dtype='bfloat16' or 'float32'"):
-        llm.generate("the", params)
-    assert not llm._engine.has_work
+    prompts = [{"prompt_token_ids": [at]} for at in (5, 9, 6)]
+    alone = [llm.generate(prompts[at], params) for at in (0, 2)]
+    spoil(llm, monkeypatch, value)
+    with pytest.raises(NonFiniteLogits, match=r"float32 for prompt 1; its weights may be damaged") as caught:
+        llm.generate(prompts, params)
+    first, failed, last = (output.outputs[0] for output in caught.value.outputs)
+    assert [first.token_ids, last.token_ids] == token_ids(alone)
+    assert (failed.finish_reason, failed.token_ids, failed.text) == ("error", [], "")
+    assert_idle(llm)
+
+
+def test_float16_that_overflows_is_told_what_to_do(folder, monkeypatch):
+    llm = LLM(folder, dtype="float16")
+    spoil(llm, monkeypatch, float("nan"))
+    with pytest.raises(NonFiniteLogits, match="NaN or infinity in float16 for prompt 0; use dtype='bfloat16' or"):
+        llm.generate({"prompt_token_ids": [9]}, GREEDY)
 
 
 def test_output_ends_where_the_context_does(folder):
@@ -280,11 +256,9 @@ def test_the_checkpoints_stops_and_lengths_are_honoured(tmp_path):
 @pytest.mark.parametrize(
     "generation",
     [
-        {"suppress_tokens": [3]},
-        {"bad_words_ids": [[3]]},
         {"penalty_alpha": 0.6},
         {"encoder_repetition_penalty": 1.2},
-        {"presence_penalty": 0.5},
+        {"presence_penalty": 50},
         {"length_penalty": 2.0},
         {"num_return_sequences": 2},
         {"temperature": -1},
@@ -299,11 +273,15 @@ def test_what_the_checkpoint_asks_and_we_cannot_do_names_its_file(tmp_path, fold
         LLM(tmp_path).generate("the")
 
 
-def test_a_setting_of_the_checkpoint_that_cannot_be_honoured_is_refused(tmp_path):
-    llm = LLM(write_checkpoint(tmp_path, generation={"repetition_penalty": 1.1, "eos_token_id": 2}))
-    with pytest.raises(InvalidRequest, match=r"repetition_penalty = 1.1.*sampling_params"):
-        llm.generate("the")
-    assert llm.generate("the", GREEDY).finished
+def test_the_checkpoints_penalties_and_forbidden_tokens_are_honoured(tmp_path):
+    generation = {"repetition_penalty": 1.5, "min_p": 0.1, "suppress_tokens": [7], "bad_words_ids": [[8, 9]]}
+    llm = LLM(write_checkpoint(tmp_path, generation=generation))
+    assert llm.get_default_sampling_params() == SamplingParams(
+        repetition_penalty=1.5, min_p=0.1, bad_words=[[8, 9], [7]]
+    )
+    output = llm.generate({"prompt_token_ids": [5, 6]}).outputs[0].token_ids
+    assert 7 not in output
+    assert (8, 9) not in pairwise(output)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
@@ -340,64 +318,6 @@ def _stored_shapes(folder):
 
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-
-
-class Interrupted:
-    """A runner that is interrupted, as by Ctrl-C, in its fourth step."""
-
-    def __init__(self, runner):
-        self.runner, self.steps = runner, 0
-
-    def run(self, plan):
-        self.steps += 1
-        if self.steps == 4:
-            raise KeyboardInterrupt
-        return self.runner.run(plan)
-
-    def memory_bytes(self):
-        return self.runner.memory_bytes()
-
-
-def test_an_interruption_frees_everything_and_the_llm_goes_on(folder):
-    llm = LLM(folder)
-    expected = token_ids(llm.generate(some_prompts(), GREEDY))
-    runner = llm._engine.runner
-    llm._engine.runner = Interrupted(runner)
-    with pytest.raises(KeyboardInterrupt):
-        llm.generate(some_prompts(), GREEDY)
-    llm._engine.runner = runner
-    assert not llm._engine.has_work
-    assert llm._engine.scheduler.blocks.num_free == llm.info.num_kv_blocks
-    assert token_ids(llm.generate(some_prompts(), GREEDY)) == expected
-
-
-class Alone:
-    """A runner that must never be entered twice at a time."""
-
-    def __init__(self, runner):
-        self.runner, self.running = runner, 0
-
-    def run(self, plan):
-        self.running += 1
-        time.sleep(0.005)
-        alone = self.running == 1
-        logits = self.runner.run(plan)
-        self.running -= 1
-        assert alone
-        return logits
-
-    def memory_bytes(self):
-        return self.runner.memory_bytes()
-
-
-def test_calls_from_several_threads_wait_for_each_other(folder):
-    llm = LLM(folder)
-    prompts = some_prompts(4)
-    expected = [llm.generate(prompt, GREEDY).outputs[0].token_ids for prompt in prompts]
-    llm._engine.runner = Alone(llm._engine.runner)
-    with ThreadPoolExecutor(4) as pool:
-        outputs = list(pool.map(lambda prompt: llm.generate(prompt, GREEDY), prompts))
-    assert token_ids(outputs) == expected
 
 
 def test_the_special_tokens_that_a_tokenizer_adds_are_part_of_the_prompt(folder, tmp_path):
@@ -456,10 +376,10 @@ def test_a_bad_prompt_is_refused_with_what_is_wrong(llm, prompt, message):
 
 def test_one_bad_prompt_refuses_all_before_any_runs(folder):
     llm = LLM(folder)
-    llm._engine.runner = None  # a step would fail
+    llm._driver.engine.runner.launch = None  # a step would fail
     with pytest.raises(InvalidRequest, match=r"Prompt 1: The prompt is empty"):
         llm.generate(["fine", ""], GREEDY)
-    assert not llm._engine.has_work
+    assert_idle(llm)
 
 
 def test_bad_parameters_for_prompts_are_refused(llm):
@@ -484,12 +404,12 @@ def test_unknown_keywords_are_refused_with_a_suggestion(folder):
     with pytest.raises(UnknownArgument, match=r"LLM does not know 'max_len'.*It knows: model, tokenizer"):
         LLM(folder, max_len=3)
     with pytest.raises(TypeError, match=r"presence_penalty"):
-        SamplingParams(presence_penalty=1.0)
+        SamplingParams(presence_penaltie=1.0)
 
 
 def test_what_vllms_users_write_out_is_taken_where_it_asks_for_nothing(folder):
     assert LLM(folder, **{name: values[0] for name, values in NEUTRAL.items()}).generate("the", GREEDY).finished
-    for name, value in [("tensor_parallel_size", 2), ("quantization", "awq"), ("trust_remote_code", True)]:
+    for name, value in [("tensor_parallel_size", 2), ("enable_lora", True), ("trust_remote_code", True)]:
         with pytest.raises(
             UnknownArgument, match=f"LLM: {name} = {value!r} is not supported; give .* leave it out"
         ):
