@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from metavox.cli import generate, telemetry
+from metavox.cli.bench import bench
 from metavox.cli.demo import demo
 from metavox.cli.main import print_version
 
@@ -35,5 +36,6 @@ def metavox(
 
 
 app.command("generate")(generate.generate)
+app.command("bench")(bench)
 app.command("demo")(demo)
 app.add_typer(telemetry.app, name="telemetry")
