@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench clean
+.PHONY: help demo test lint format docs wheel bench bench-engine clean
 
 help:           ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("MetaVox needs Python 3.10 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
@@ -41,6 +41,9 @@ wheel: $(INSTALLED)  ## Build dist/*.whl
 
 bench: $(INSTALLED)  ## Accuracy of the released figures, as JSON in out/
 	$(BIN)/python tests/bench/estimate.py
+
+bench-engine: $(INSTALLED)  ## The engine on this CPU beside transformers and llama.cpp, as JSON in out/
+	$(BIN)/python tests/bench/engine_cpu.py
 
 clean:          ## Remove what these targets made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache
