@@ -56,8 +56,10 @@ class StructuredOutputsParams:
             raise InvalidRequest(f"StructuredOutputsParams.disable_any_whitespace is for JSON, not for {given[0]}.")
         if self.json is not None:
             object.__setattr__(self, "json", _schema_text(self.json))
-        if self.regex is not None and not isinstance(self.regex, str):
-            raise InvalidRequest(f"StructuredOutputsParams.regex must be a string, and is {shown(self.regex)}.")
+        if self.regex is not None and not (isinstance(self.regex, str) and self.regex):
+            raise InvalidRequest(
+                f"StructuredOutputsParams.regex must be a string that is not empty, and is {shown(self.regex)}."
+            )
         if self.choice is not None:
             object.__setattr__(self, "choice", _choices(self.choice))
 

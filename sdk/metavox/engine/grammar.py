@@ -85,7 +85,7 @@ class GrammarCompiler:
             raise InvalidRequest("structured_outputs needs a tokenizer.json, and the model's tokenizer has none.")
         try:
             return self._library.LLTokenizer(
-                plain_json(backend.to_str()),
+                _plain_json(backend),
                 n_vocab=max(vocab_size, len(tokenizer.inner)),
                 eos_token=self._end_ids.tolist(),
             )
@@ -125,9 +125,12 @@ class GrammarCompiler:
         return str(matcher.grammar_from_json_schema(schema, overrides=options))
 
 
-def plain_json(tokenizer: str) -> str:
-    """A tokenizer.json without the padding and truncation that a batch of texts would get."""
-    return json.dumps({**json.loads(tokenizer), "padding": None, "truncation": None})
+def _plain_json(backend: Any) -> str:
+    """tokenizer.json, without the padding and truncation that a batch of texts would get."""
+    text: str = backend.to_str()
+    if backend.padding is None and backend.truncation is None:
+        return text
+    return json.dumps({**json.loads(text), "padding": None, "truncation": None})
 
 
 def _library() -> Any:
