@@ -16,6 +16,11 @@ def answer(text: str) -> None:
     typer.echo(text)
 
 
+def part(text: str) -> None:
+    """Print a piece of what was asked for, at once."""
+    typer.echo(text, nl=False)
+
+
 def note(text: str) -> None:
     """Print what is said beside the answer."""
     typer.echo(text, err=True)
