@@ -146,7 +146,7 @@ class SamplingParams:
             return
         allowed = _token_ids("allowed_token_ids", self.allowed_token_ids)
         if not allowed:
-            raise InvalidRequest("SamplingParams.allowed_token_ids must allow a token, and is empty.")
+            raise InvalidRequest("SamplingParams.allowed_token_ids must be at least one token id, and is empty.")
         object.__setattr__(self, "allowed_token_ids", tuple(sorted(set(allowed))))
 
     def _check_together(self) -> None:

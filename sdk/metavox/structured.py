@@ -75,8 +75,8 @@ def _schema_text(schema: object) -> str:
         schema = schema.model_json_schema()
     try:
         value = json.loads(schema) if isinstance(schema, str) else schema
-        if isinstance(value, (Mapping, bool)):
-            return json.dumps(value if isinstance(value, bool) else dict(value))
+        if isinstance(value, Mapping):
+            return json.dumps(dict(value))
     except (TypeError, ValueError, RecursionError):
         pass
     raise InvalidRequest(

@@ -34,6 +34,7 @@ def test_exactly_one_form_is_taken(forms):
         {"json": "not json"},
         {"json": "[1]"},
         {"json": 5},
+        {"json": "false"},
         {"json": {"a": {1}}},
         {"regex": 5},
         {"regex": ""},
