@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor | None:
     """See `metavox_kernels.rms_norm.rms_norm_naive`."""
     library = _library()
-    d = len(weight)
+    d = weight.numel()
     if library is None or x.shape[-1] != d or not (_fits(x) and _fits(weight)):
         return None
     out = torch.empty_like(x)
-    rows = x.numel() // d
-    library.rms_norm(x.data_ptr(), None, weight.data_ptr(), rows, d, eps, out.data_ptr(), torch.get_num_threads())
+    library.rms_norm(
+        x.data_ptr(), None, weight.data_ptr(), x.numel() // d, d, eps, out.data_ptr(), torch.get_num_threads()
+    )
     return out
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> Tensor | None:
     """See `metavox_kernels.rms_norm.add_rms_norm_naive`."""
     library = _library()
-    d = len(weight)
+    d = weight.numel()
     if library is None or x.shape[-1] != d or x.shape != residual.shape:
         return None
     if not (_fits(x) and _fits(residual) and _fits(weight)):
@@ -58,8 +59,9 @@ def _gate(name: str, gate_up: Tensor) -> Tensor | None:
     library = _library()
     if library is None or not _fits(gate_up):
         return None
-    rows, d = len(gate_up), gate_up.shape[1] // 2
-    out = gate_up.new_empty((rows, d))
+    rows, width = gate_up.shape
+    d = width // 2
+    out = gate_up.new_empty(rows, d)
     getattr(library, name)(gate_up.data_ptr(), rows, d, out.data_ptr(), torch.get_num_threads())
     return out
 
@@ -84,9 +86,10 @@ def rotate_and_store(
     norms = (q_norm, k_norm)
     if not slot_mapping.is_contiguous() or not all(norm is None or _fits(norm) for norm in norms):
         return None
-    head_dim = cache.key.shape[2]
-    num_tokens, num_heads = len(qkv), qkv.shape[1] // head_dim - 2 * cache.key.shape[1]
-    query = qkv.new_empty((num_tokens, num_heads, head_dim))
+    head_dim = layer.head_dim
+    num_tokens, width = qkv.shape
+    num_heads = width // head_dim - 2 * layer.num_kv_heads
+    query = qkv.new_empty(num_tokens, num_heads, head_dim)
     library.rotate_and_store(
         qkv.data_ptr(), positions.data_ptr(), cos.data_ptr(), sin.data_ptr(),
         *(None if norm is None else norm.data_ptr() for norm in norms),

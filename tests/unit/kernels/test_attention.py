@@ -227,6 +227,15 @@ def test_a_token_has_the_same_bits_alone_in_a_batch_in_chunks_and_on_two_threads
 
 
 @compiled
+def test_weights_too_small_to_count_are_left_out_and_change_nothing():
+    cache, batch = filled(torch.float32, 2, 64, 16)
+    query = torch.randn(len(batch.slot_mapping), 4, 64)
+    for scale in (3.0, 30.0):  # scores hundreds and thousands apart
+        result = native.paged_attention(query, cache, batch, scale, None, None)
+        torch.testing.assert_close(result, paged_attention_naive(query, cache, batch, scale), atol=1e-3, rtol=1e-3)
+
+
+@compiled
 @pytest.mark.parametrize("dtype", DTYPES[:3])
 def test_not_even_nan_reaches_a_token_from_the_ones_after_it(dtype):
     cache, batch = filled(dtype, 2, 64, 16, [(40, 40)])
