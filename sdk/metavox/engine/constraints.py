@@ -95,11 +95,10 @@ def _bad_words(params: SamplingParams, tokenizer: HubTokenizer | None) -> BadWor
 
 
 def _tokenized(word: str, tokenizer: HubTokenizer) -> list[tuple[int, ...]]:
-    """The word's tokens at the beginning of a text, and those after a space where that is another word's start."""
+    """The word's tokens at the beginning of a text, and after a space. vLLM's, and those of another number."""
     bare, spaced = (
         tuple(tokenizer.inner.encode(prefix + word.lstrip(), add_special_tokens=False)) for prefix in ("", " ")
     )
     if not bare:
         raise InvalidRequest(f"The bad word {shown(word)} has no tokens; leave it out.")
-    same_start = not spaced or spaced[0] == bare[0] or len(spaced) != len(bare)
-    return [bare] if same_start else [bare, spaced]
+    return [bare] if spaced in ((), bare) else [bare, spaced]
