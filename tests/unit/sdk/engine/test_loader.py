@@ -135,6 +135,28 @@ def test_a_missing_shard_is_named(tmp_path):
     refused(folder, InvalidCheckpoint, "lacks model-00001-of-.*which model.safetensors.index.json names")
 
 
+def test_a_tensor_that_two_files_hold_is_named(tmp_path):
+    folder = sharded(tmp_path)
+    first, second = sorted(folder.glob("*.safetensors"))[:2]
+    tensors = load_file(first)
+    name = sorted(tensors)[0]
+    save_file({**load_file(second), name: tensors[name].clone()}, second)
+    refused(folder, InvalidCheckpoint, f"does not account for: {name}")
+
+
+def test_shards_give_the_model_that_one_file_gives(good, tmp_path):
+    folder = sharded(tmp_path)
+    assert len(list(folder.glob("*.safetensors"))) > 3
+    config = read_config(read_json(good / "config.json"))
+    one, many = (load_decoder(path, config, torch.float32, torch.device("cpu")) for path in (good, folder))
+    rows = torch.arange(64)
+    for a, b in zip(one.layers, many.layers, strict=True):
+        pairs = [(a.self_attn.qkv_proj, b.self_attn.qkv_proj), (a.mlp.down_proj, b.mlp.down_proj)]
+        assert all(
+            torch.equal(x.weight.rows(rows, torch.float32), y.weight.rows(rows, torch.float32)) for x, y in pairs
+        )
+
+
 @pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/passwd", 5, "model.bin"])
 def test_an_index_may_only_name_files_beside_it(tmp_path, name):
     folder = sharded(tmp_path)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from metavox.models.feed_forward import MixtureOfExperts
+from metavox_kernels.native.build import load as load_native
 from tests.checkpoints import one_cpu_thread, write_checkpoint
 from tests.unit.sdk.models.shared import load, logits
 
@@ -40,7 +41,9 @@ def bound(weight: torch.Tensor, quantization: str) -> torch.Tensor:
 def test_a_quantized_decoder_takes_less_and_says_nearly_the_same(folder, quantization, error):
     whole, small = load(folder), load(folder, quantization=quantization, quantize_lm_head=True)
     assert small.num_parameters == whole.num_parameters
-    assert small.nbytes < {"int8": 0.35, "int4": 0.25}[quantization] * whole.nbytes
+    # Torch has no 4-bit integers: the naive twin keeps them in 8.
+    share = 0.25 if quantization == "int4" and load_native("linear") else 0.35
+    assert small.nbytes < share * whole.nbytes
     right, near = logits(whole, [PROMPT])[0], logits(small, [PROMPT])[0]
     assert 0 < (right - near).abs().mean() < error * right.std()
 
