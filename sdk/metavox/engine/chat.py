@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metavox.engine.prompts import TemplatedPrompt
+from metavox.engine.prompts import TemplatedPrompt, check_unicode
 from metavox.engine.tokenizer import HubTokenizer
 from metavox.errors import InvalidRequest, shown
 
@@ -47,6 +48,7 @@ def apply_chat_template(
         raise InvalidRequest(
             "continue_final_message goes on with the last message; set add_generation_prompt=False."
         )
+    _check_names(tokenizer, chat_template_kwargs)
     try:
         text = tokenizer.inner.apply_chat_template(
             list(messages),
@@ -59,8 +61,26 @@ def apply_chat_template(
         )
     except Exception as error:  # jinja's own, and whatever a template raises
         raise InvalidRequest(f"The chat template does not take these messages: {error}.") from error
+    check_unicode(text)
     # The template has written the special tokens already.
     return TemplatedPrompt(text, tokenizer.inner.encode(text, add_special_tokens=False, verbose=False))
+
+
+def _check_names(tokenizer: HubTokenizer, names: object) -> None:
+    """More names for the template are no arguments of the call that fills it in."""
+    if names is None:
+        return
+    if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names):
+        raise InvalidRequest(f"chat_template_kwargs must be a dict with names as keys, and is {shown(names)}.")
+    taken = {"messages", *inspect.signature(tokenizer.inner.apply_chat_template).parameters} - {
+        "documents",
+        "kwargs",
+    }
+    for name in names:
+        if name in taken:
+            raise InvalidRequest(
+                f"chat_template_kwargs gives names to the template, and {name} is not free for that."
+            )
 
 
 def _check(messages: object) -> None:

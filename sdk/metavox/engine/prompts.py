@@ -86,8 +86,13 @@ def _encode(text: str, tokenizer: Tokenizer | None) -> list[int]:
             'The model\'s folder has no tokenizer, so it takes no text; give {"prompt_token_ids": [...]}, '
             "or name a folder with a tokenizer: LLM(..., tokenizer=...)."
         )
+    check_unicode(text)
+    return tokenizer.encode(text)
+
+
+def check_unicode(text: str) -> None:
+    """Raise InvalidRequest for half a surrogate pair, which no tokenizer takes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidRequest(f"The prompt is no valid Unicode text: {error}.") from None
-    return tokenizer.encode(text)
