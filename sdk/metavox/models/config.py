@@ -118,6 +118,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "attention_multiplier": (None,),
     "rope_interleaved": (None, False),
     "use_bidirectional_attention": (None, False),
+    "use_mrope": (None, False),
 }
 
 

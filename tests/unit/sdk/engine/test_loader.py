@@ -214,6 +214,7 @@ def test_what_is_loaded_is_counted(good):
         ({"residual_multiplier": 0.2}, "residual_multiplier = 0.2"),
         ({"embedding_multiplier": 12.0}, "embedding_multiplier = 12.0"),
         ({"attention_multiplier": 1.0}, "attention_multiplier = 1.0"),
+        ({"use_mrope": True}, "use_mrope = True"),
     ],
 )
 def test_what_is_not_implemented_is_refused_by_name(folder, config, message):
