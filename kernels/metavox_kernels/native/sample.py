@@ -21,7 +21,8 @@ from metavox_kernels.sample import (
     token_logprobs_naive,
 )
 
-COLUMNS_OF_A_THREAD = 65_536  # some 20 µs of work, below which a second thread costs more than it does
+# Some 200 µs of work: beside a busy core, a second thread for less costs more than it does.
+READ_BY_A_THREAD, WEIGHED_BY_A_THREAD = 1 << 20, 1 << 18
 _INT, _THREADS, _POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
 
 
@@ -51,7 +52,8 @@ def sample(
         torch.empty(rows, dtype=torch.int64),
     ]
     pointers = [column.data_ptr() for column in columns]
-    _check(_library().metavox_sample(logits.data_ptr(), rows, vocab, *pointers, _threads(rows, vocab)))
+    threads = _threads(rows, vocab, WEIGHED_BY_A_THREAD)
+    _check(_library().metavox_sample(logits.data_ptr(), rows, vocab, *pointers, threads))
     return columns[-1]
 
 
@@ -70,7 +72,7 @@ def token_logprobs(logits: Tensor, tokens: Tensor, num_top: int) -> tuple[Tensor
         torch.empty(rows, num_top),
     )
     pointers = [result.data_ptr() for result in results]
-    threads = _threads(rows, vocab)
+    threads = _threads(rows, vocab, WEIGHED_BY_A_THREAD)
     _check(
         _library().metavox_token_logprobs(
             logits.data_ptr(), rows, vocab, chosen.data_ptr(), num_top, *pointers, threads
@@ -158,8 +160,8 @@ def _indices(tensor: Tensor, number: int, below: int) -> Tensor:
     return indices
 
 
-def _threads(rows: int, vocab: int) -> int:
-    return max(1, min(torch.get_num_threads(), rows, rows * vocab // COLUMNS_OF_A_THREAD))
+def _threads(rows: int, vocab: int, of_a_thread: int = READ_BY_A_THREAD) -> int:
+    return max(1, min(torch.get_num_threads(), rows, rows * vocab // of_a_thread))
 
 
 def _check(failed: int) -> None:

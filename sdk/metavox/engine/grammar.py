@@ -22,13 +22,14 @@ MOST_KEPT = 64  # compiled grammars of one tokenizer
 class Grammar:
     """A form that was compiled for a tokenizer: a `Constraint`."""
 
-    def __init__(self, prototype: Any, end_ids: NDArray[np.int64]) -> None:
+    def __init__(self, prototype: Any, end_ids: NDArray[np.int64], num_words: int) -> None:
         self._prototype = prototype
         self._end_ids = end_ids
+        self._num_words = num_words
 
     def matcher(self) -> GrammarMatcher:
         """The state of a new completion."""
-        return GrammarMatcher(self._prototype.deep_copy(), self._end_ids)
+        return GrammarMatcher(self._prototype.deep_copy(), self._end_ids, self._num_words)
 
 
 class GrammarMatcher:
@@ -38,14 +39,17 @@ class GrammarMatcher:
     they alone are.
     """
 
-    def __init__(self, inner: Any, end_ids: NDArray[np.int64]) -> None:
+    def __init__(self, inner: Any, end_ids: NDArray[np.int64], num_words: int) -> None:
         self._inner = inner
         self._end_ids = end_ids
+        self._num_words = num_words  # of the tokenizer's masks, which may have more tokens than the model
 
     def fill(self, allowed: NDArray[np.int32]) -> None:
         """See `Matcher.fill`. A text that ran into a limit of the library has nothing that may follow."""
         if not self._inner.is_stopped():
-            self._inner.unsafe_compute_mask_ptr(allowed.ctypes.data, allowed.nbytes)
+            words = allowed if len(allowed) == self._num_words else np.zeros(self._num_words, dtype=np.int32)
+            self._inner.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+            allowed[:] = words[: len(allowed)]
         else:
             allowed[:] = 0
             set_bits(allowed, self._end_ids)
@@ -112,7 +116,7 @@ class GrammarCompiler:
         if prototype.is_error():
             name = "json" if form.json else "regex" if form.regex else "choice" if form.choice else "json_object"
             raise InvalidRequest(f"StructuredOutputsParams.{name} cannot be used: {prototype.get_error()[:500]}")
-        return Grammar(prototype, self._end_ids)
+        return Grammar(prototype, self._end_ids, -(-self._tokenizer.vocab_size // 32))
 
     def _source(self, form: StructuredOutputsParams) -> str:
         matcher = self._library.LLMatcher

@@ -218,6 +218,15 @@ def test_a_tokenizer_is_read_once_and_let_go_with_the_model():
     assert len(_COMPILERS) == before - 1
 
 
+def test_a_tokenizer_may_have_more_tokens_than_the_model(byte_level):
+    matcher = (
+        GrammarCompiler(byte_level, 1000, frozenset({0})).compile(StructuredOutputsParams(regex=".*")).matcher()
+    )
+    words = np.full(-(-1000 // 32), -1, dtype=np.int32)
+    matcher.fill(words)
+    assert np.unpackbits(words.view(np.uint8))[:1000].sum() > 500
+
+
 def test_a_model_without_an_end_of_sequence_is_refused(byte_level):
     with pytest.raises(InvalidRequest, match="needs an end-of-sequence token"):
         GrammarCompiler(byte_level, 2048, frozenset())

@@ -101,6 +101,11 @@ def test_a_batch_of_plain_greedy_rows_needs_nothing_prepared():
     assert torch.equal(sampler.sample(logits, GREEDY).token_ids, logits.argmax(-1))
 
 
+def test_a_step_that_chooses_nothing_brings_nothing():
+    sampler = new_sampler()
+    assert sampler.sample(torch.empty(0, VOCAB), sampler.prepare([])).token_ids.tolist() == []
+
+
 def test_each_sequence_gets_the_same_tokens_alone_and_in_a_batch():
     alone = [run(running(**params, seed=place), 12) for place, params in enumerate(MIXED)]
     sampler = new_sampler()
