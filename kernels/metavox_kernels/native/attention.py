@@ -33,6 +33,8 @@ def paged_attention(
     if query.dtype is not torch.float32 or not query.is_cpu or not query.is_contiguous():
         return None
     num_tokens, num_heads, head_dim = query.shape
+    if head_dim != layer.head_dim or num_heads % layer.num_kv_heads:
+        return None
     out = query.new_empty(num_tokens, num_heads * head_dim)
     done = compiled(
         query.data_ptr(), layer, step, num_heads, scale, window or 0, softcap or 0.0, out.data_ptr(),

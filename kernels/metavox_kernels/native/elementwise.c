@@ -10,7 +10,9 @@ enum { SUMS = 4, TOKENS = 16 };  // sums in flight; tokens of a task, which most
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-INLINE int threads_for(int64_t numbers, int64_t least, int num_threads) { return numbers < least ? 1 : num_threads; }
+INLINE int threads_for(int64_t numbers, int64_t least, int num_threads) {
+    return numbers < least ? 1 : num_threads;
+}
 
 // Sum of squares of residual + x, which goes to residual; where residual is NULL, of x.
 INLINE float squares(const float *x, float *residual, int64_t d) {
@@ -133,7 +135,8 @@ INLINE void store_lanes(const float *x, int64_t count, void *p, int64_t stride, 
     }
 }
 
-INLINE void store_head(const float *x, int64_t d, char *p, int64_t stride, int64_t size, float scale, int64_t dtype) {
+INLINE void store_head(const float *x, int64_t d, char *p, int64_t stride, int64_t size, float scale,
+                       int64_t dtype) {
     const float divisor = scale > 1e-30f ? scale : 1e-30f;
     int64_t i = 0;
     for (; i + LANES <= d; i += LANES) store_lanes(x + i, LANES, p + i * stride * size, stride, divisor, dtype);

@@ -25,9 +25,10 @@ INLINE vf vf_load_as(const void *p, int64_t index, int64_t dtype) {
     if (dtype == F32) return vf_load((const float *)p + index);
     if (dtype == FP16) return vf_from_fp16((const uint16_t *)p + index);
 #if defined(SIMD_AVX512)  // GCC 12 makes five instructions of each conversion in simd.h
+    const char *bytes = p;
     if (dtype == INT8)
-        return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)((const char *)p + index))));
-    const void *halves = (const uint16_t *)p + index;
+        return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(bytes + index))));
+    const __m256i *halves = (const __m256i *)((const uint16_t *)p + index);
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(halves)), 16);
 #else
     if (dtype == INT8) return vf_from_int8((const int8_t *)p + index);
