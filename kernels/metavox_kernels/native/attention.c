@@ -228,12 +228,15 @@ int paged_attention(const float *query, const LayerCache *cache, const PagedBatc
         longest = larger(longest, smaller(tokens, length));
     }
     int failed = 0;
+    // One thread takes neighbouring heads, so that it is the one to read what look_ahead asks for.
+    const int64_t many = larger(1, count / (8 * num_threads));
+    const int64_t chunk = longest == 1 ? smaller(cache->num_kv_heads, many) : 1;
     if (num_threads > 1 && cost(&call) < PARALLEL_NS) num_threads = 1;
 #pragma omp parallel num_threads(num_threads) if (num_threads > 1) reduction(| : failed)
     {
         Scratch scratch;
         failed = !make_scratch(longest * group, cache->head_dim, &scratch);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, chunk)
         for (int64_t task = 0; task < count; task++) {
             if (failed) continue;
             Tile tile = tile_at(&call, first_task, tokens, task);

@@ -6,7 +6,11 @@
 #include "paged.h"
 
 // Loops over registers: they must vanish, or the registers live in memory.
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 enum {
     STEP = 64,  // keys
