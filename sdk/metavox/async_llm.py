@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from metavox.calls import Conversation, Prompt
-from metavox.config import EngineInfo
-from metavox.errors import EngineLost
+from metavox.calls import ChatTemplate, Conversation, Prompt
+from metavox.config import NEUTRAL_FOR_GENERATE, EngineInfo
+from metavox.errors import EngineLost, UnknownArgument, known_arguments, unknown_names
 from metavox.llm import LLM
 from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
 
 if TYPE_CHECKING:
     from metavox.engine.request import RequestState
+
+CHAT_ARGUMENTS = ("messages", "sampling_params")
 
 
 class AsyncLLM:
@@ -43,6 +45,7 @@ class AsyncLLM:
         """What is loaded and where it runs."""
         return self._llm.info
 
+    @known_arguments("generate", NEUTRAL_FOR_GENERATE)
     async def generate(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> RequestOutput:
         """Complete one prompt; see `LLM.generate`. For many, gather several calls: they run together."""
         return await self._whole(self._llm._states([prompt], sampling_params)[0])
@@ -53,6 +56,7 @@ class AsyncLLM:
         """Answer one conversation; `template` takes what `LLM.chat` takes for the template."""
         return await self._whole(self._chat_state(messages, sampling_params, template))
 
+    @known_arguments("stream", NEUTRAL_FOR_GENERATE)
     def stream(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
     ) -> AsyncIterator[CompletionChunk]:
@@ -88,6 +92,9 @@ class AsyncLLM:
     def _chat_state(
         self, messages: Conversation, sampling_params: SamplingParams | None, template: Mapping[str, Any]
     ) -> RequestState:
+        complaint = unknown_names("chat", template, (*CHAT_ARGUMENTS, *ChatTemplate.__annotations__))
+        if complaint:
+            raise UnknownArgument(complaint)
         return self._llm._states([self._llm._templated(messages, **template)], sampling_params)[0]
 
     async def _whole(self, state: RequestState) -> RequestOutput:

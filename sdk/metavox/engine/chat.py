@@ -17,11 +17,11 @@ def apply_chat_template(
     messages: Sequence[Message],
     tokenizer: HubTokenizer | None,
     *,
-    chat_template: str | None,
-    add_generation_prompt: bool,
-    continue_final_message: bool,
-    tools: Sequence[Mapping[str, Any]] | None,
-    chat_template_kwargs: Mapping[str, Any] | None,
+    chat_template: str | None = None,
+    add_generation_prompt: bool = True,
+    continue_final_message: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> TemplatedPrompt:
     """A conversation as the model was trained to read it.
 
