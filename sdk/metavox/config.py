@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from metavox.errors import InvalidArgument, Neutral, shown, unknown_names
-from metavox.params import LARGEST, as_float, as_int
+from metavox.values import LARGEST, as_float, as_int
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "int4")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
-from typing import Any, SupportsIndex, TypeVar
 
 from metavox.errors import InvalidRequest, Neutral, known_keywords, shown
 from metavox.structured import StructuredOutputsParams
+from metavox.values import LARGEST, as_float, as_int, bad_words, logit_bias, stop_strings, token_ids, within
 
-N = TypeVar("N", int, float)
 HOTTEST = 1e6  # far beyond any use, and far within float32, in which the sampler divides by it
-LARGEST = 2**63 - 1  # what a tensor and a span can hold
 MOST_COMPLETIONS = 1024  # of one prompt
 MOST_LOGPROBS = 20  # of one token, as in vLLM
 # vLLM's arguments that its users write out and that we do not have.
@@ -100,41 +96,41 @@ class SamplingParams:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_flags()
-        object.__setattr__(self, "stop", _stop_strings(self.stop))
-        object.__setattr__(self, "stop_token_ids", _token_ids("stop_token_ids", self.stop_token_ids))
-        object.__setattr__(self, "logit_bias", _logit_bias(self.logit_bias))
-        object.__setattr__(self, "bad_words", _bad_words(self.bad_words))
+        object.__setattr__(self, "stop", stop_strings(self.stop))
+        object.__setattr__(self, "stop_token_ids", token_ids("stop_token_ids", self.stop_token_ids))
+        object.__setattr__(self, "logit_bias", logit_bias(self.logit_bias))
+        object.__setattr__(self, "bad_words", bad_words(self.bad_words))
         self._check_allowed()
         self._check_together()
 
     def _check_numbers(self) -> None:
         self._check_floats()
         self._set(
-            "top_k", _within(as_int(self.top_k), -1, LARGEST), "-1 or 0 (all) or a positive integer below 2**63"
+            "top_k", within(as_int(self.top_k), -1, LARGEST), "-1 or 0 (all) or a positive integer below 2**63"
         )
-        self._set("n", _within(as_int(self.n), 1, MOST_COMPLETIONS), f"an integer from 1 to {MOST_COMPLETIONS}")
+        self._set("n", within(as_int(self.n), 1, MOST_COMPLETIONS), f"an integer from 1 to {MOST_COMPLETIONS}")
         if self.max_tokens is not None:
-            max_tokens = _within(as_int(self.max_tokens), 1, LARGEST)
+            max_tokens = within(as_int(self.max_tokens), 1, LARGEST)
             self._set("max_tokens", max_tokens, "an integer from 1 to 2**63 - 1, or None")
         most = LARGEST if self.max_tokens is None else self.max_tokens
         self._set(
-            "min_tokens", _within(as_int(self.min_tokens), 0, most), f"an integer between 0 and max_tokens ({most})"
+            "min_tokens", within(as_int(self.min_tokens), 0, most), f"an integer between 0 and max_tokens ({most})"
         )
         if self.seed is not None:
-            self._set("seed", _within(as_int(self.seed), -LARGEST - 1, LARGEST), "an integer of 64 bits or None")
+            self._set("seed", within(as_int(self.seed), -LARGEST - 1, LARGEST), "an integer of 64 bits or None")
         for name in ("logprobs", "prompt_logprobs"):
             if getattr(self, name) is not None:
-                number = _within(as_int(getattr(self, name)), 0, MOST_LOGPROBS)
+                number = within(as_int(getattr(self, name)), 0, MOST_LOGPROBS)
                 self._set(name, number, f"an integer from 0 to {MOST_LOGPROBS}, or None")
 
     def _check_floats(self) -> None:
-        self._set("temperature", _within(as_float(self.temperature), 0, HOTTEST), "from 0 to 1e6")
-        self._set("top_p", _within(as_float(self.top_p), math.ulp(0), 1), "in (0, 1]")
-        self._set("min_p", _within(as_float(self.min_p), 0, 1), "from 0 to 1")
-        repetition = _within(as_float(self.repetition_penalty), 1e-6, 1e6)
+        self._set("temperature", within(as_float(self.temperature), 0, HOTTEST), "from 0 to 1e6")
+        self._set("top_p", within(as_float(self.top_p), math.ulp(0), 1), "in (0, 1]")
+        self._set("min_p", within(as_float(self.min_p), 0, 1), "from 0 to 1")
+        repetition = within(as_float(self.repetition_penalty), 1e-6, 1e6)
         self._set("repetition_penalty", repetition, "from 1e-6 to 1e6, 1 for none")
         for name in ("presence_penalty", "frequency_penalty"):
-            self._set(name, _within(as_float(getattr(self, name)), -2, 2), "from -2 to 2, 0 for none")
+            self._set(name, within(as_float(getattr(self, name)), -2, 2), "from -2 to 2, 0 for none")
 
     def _check_flags(self) -> None:
         for name in ("ignore_eos", "detokenize", "skip_special_tokens", "include_stop_str_in_output"):
@@ -144,7 +140,7 @@ class SamplingParams:
     def _check_allowed(self) -> None:
         if self.allowed_token_ids is None:
             return
-        allowed = _token_ids("allowed_token_ids", self.allowed_token_ids)
+        allowed = token_ids("allowed_token_ids", self.allowed_token_ids)
         if not allowed:
             raise InvalidRequest("SamplingParams.allowed_token_ids must be at least one token id, and is empty.")
         object.__setattr__(self, "allowed_token_ids", tuple(sorted(set(allowed))))
@@ -194,87 +190,3 @@ class SamplingParams:
     def stop_strings(self) -> tuple[str, ...]:
         """`stop` as a tuple, empty when there is none."""
         return self.stop if isinstance(self.stop, tuple) else ()
-
-
-def as_int(value: object) -> int | None:
-    """An integer of any library as an int; None for everything else, bools among it."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:  # torch's and numpy's arrays of something else have __index__ too
-        return None
-
-
-def as_float(value: object) -> float | None:
-    """A finite real number of any library as a float; None for everything else, bools among it."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _within(value: N | None, low: float, high: float) -> N | None:
-    return value if value is not None and low <= value <= high else None
-
-
-def _stop_strings(stop: object) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Sequence) else (stop,)
-    if not all(isinstance(text, str) and text for text in stops):
-        raise InvalidRequest(f"SamplingParams.stop must be one or more non-empty strings, and is {shown(stop)}.")
-    return stops
-
-
-def _token_ids(name: str, ids: object) -> tuple[int, ...]:
-    if ids is None:
-        return ()
-    listed = _listed(ids)
-    tokens = (None,) if listed is None else tuple(as_int(token) for token in listed)
-    valid = tuple(token for token in tokens if token is not None and token >= 0)
-    if len(valid) < len(tokens):
-        raise InvalidRequest(f"SamplingParams.{name} must be a list of token ids, and is {shown(ids)}.")
-    return valid
-
-
-def _listed(value: object) -> Sequence[Any] | None:
-    return value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
-
-
-def _logit_bias(bias: object) -> dict[int, float] | None:
-    if bias is None:
-        return None
-    pairs = sorted(bias.items()) if isinstance(bias, Mapping) and None not in map(as_int, bias) else [(-1, 0)]
-    read = {operator.index(token): _within(as_float(value), -100, 100) for token, value in pairs}
-    valid = {token: value for token, value in read.items() if token >= 0 and value is not None}
-    if len(valid) < len(pairs):
-        raise InvalidRequest(
-            "SamplingParams.logit_bias must be a dictionary of token ids with numbers from -100 to 100, and is "
-            f"{shown(bias)}."
-        )
-    return valid or None
-
-
-def _bad_words(words: object) -> tuple[str | tuple[int, ...], ...] | None:
-    if words is None:
-        return None
-    listed = _listed(words)
-    read = (None,) if listed is None else tuple(_bad_word(word) for word in listed)
-    if not all(read):
-        raise InvalidRequest(
-            "SamplingParams.bad_words must be a list of strings that are not blank, or of lists of token ids, and "
-            f"is {shown(words)}."
-        )
-    return tuple(word for word in read if word) or None
-
-
-def _bad_word(word: object) -> str | tuple[int, ...] | None:
-    if isinstance(word, str):
-        return word if word.strip() else None
-    ids = tuple(as_int(token) for token in _listed(word) or ())
-    valid = tuple(token for token in ids if token is not None and token >= 0)
-    return valid if len(valid) == len(ids) else None

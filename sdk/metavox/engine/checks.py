@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from metavox.engine.constraints import check_params, needs_history, needs_tokens
 from metavox.engine.generation import GenerationDefaults
 from metavox.engine.prompts import read_prompt
-from metavox.engine.sampler import check_params, needs_history, needs_tokens
 from metavox.engine.sequence import Request
 from metavox.engine.tokenizer import HubTokenizer
 from metavox.errors import InvalidRequest

@@ -8,7 +8,8 @@ from typing import Any
 
 from metavox.engine.documents import read_json
 from metavox.errors import InvalidCheckpoint, InvalidRequest, shown
-from metavox.params import SamplingParams, as_int
+from metavox.params import SamplingParams
+from metavox.values import as_int
 
 # generation_config.json's names for what SamplingParams can do.
 NAMES = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from metavox.engine.chosen import PromptLogprobs, Sampled
 from metavox.engine.request import RequestState
-from metavox.engine.sampler import PromptLogprobs, Sampled
 from metavox.engine.scheduler import Slice
 from metavox.engine.sequence import INVALID_TOKEN, Sequence
 from metavox.engine.tokenizer import Tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 
 from metavox.engine.tokenizer import Tokenizer
 from metavox.errors import InvalidRequest, shown, unknown_names
-from metavox.params import as_int
+from metavox.values import as_int
 
 KEYS = ("prompt", "prompt_token_ids")
 

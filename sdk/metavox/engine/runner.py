@@ -10,8 +10,10 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
+from metavox.engine.chosen import PromptLogprobs, Sampled, prompt_logprobs
 from metavox.engine.inputs import StepBuffers, StepInputs
-from metavox.engine.sampler import PromptLogprobs, Row, Sampled, Sampler, SamplingBatch, prompt_logprobs
+from metavox.engine.sampler import Sampler
+from metavox.engine.sampling import Row, SamplingBatch
 from metavox.engine.scheduler import Slice
 from metavox.models.decoder import Decoder
 from metavox_kernels import LayerCache

@@ -3,124 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from metavox.engine.chosen import PromptLogprobs, Sampled, TokenLogprobs, prompt_logprobs
-from metavox.engine.constraints import check_params, needs_history, needs_tokens
-from metavox.engine.matchers import Matcher, set_bits
+from metavox.engine.chosen import Sampled, TokenLogprobs
 from metavox.engine.penalties import PenaltyBatch, PenaltyHistory
+from metavox.engine.sampling import GREEDY, Constants, Row, Sampleable, SamplingBatch
 from metavox.engine.uniform import uniform
-from metavox.params import SamplingParams
 from metavox_kernels import greedy, mask_logits, sample, token_logprobs
-
-__all__ = [
-    "PromptLogprobs",
-    "Row",
-    "Sampleable",
-    "Sampled",
-    "Sampler",
-    "SamplingBatch",
-    "TokenLogprobs",
-    "check_params",
-    "needs_history",
-    "needs_tokens",
-    "prompt_logprobs",
-]
-SEED_BITS = 2**64 - 1
-
-
-class Sampleable(Protocol):
-    """What the sampler asks of a sequence, which must be one that weak references can be made to.
-
-    Attributes:
-        slot: its place among the running sequences, from 0 to max_num_seqs - 1; nobody else's while it runs.
-        params: of its request.
-        seed: of its random numbers; 64 bits.
-        prompt_token_ids: [num_prompt_tokens] integers.
-        output_token_ids: [num_output_tokens] integers, those that are known.
-        end_token_ids: what ends the output, banned before `params.min_tokens`.
-        grammar: what the tokens before it allow the next one to be, None for anything.
-    """
-
-    @property
-    def slot(self) -> int: ...  # noqa: D102
-    @property
-    def params(self) -> SamplingParams: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
-    @property
-    def prompt_token_ids(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def output_token_ids(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def end_token_ids(self) -> frozenset[int]: ...  # noqa: D102
-    @property
-    def grammar(self) -> Matcher | None: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of logits: from it `sequence`'s output token number `index` is chosen, from 0."""
-
-    sequence: Sampleable
-    index: int
-
-
-@dataclass(frozen=True)
-class SamplingBatch:
-    """The rows of a step as the device needs them. All None: every row is greedy, and nothing else is asked.
-
-    Attributes:
-        settings: [num_rows, 5] float64: temperature, top_k, top_p, min_p and a uniform random number.
-        banned: [n] int64, row * vocab_size + token id.
-        masked: rows [n] int64 and what is allowed in them [n, ceil(vocab_size / 32)] int32.
-        biases: [n] int64, row * vocab_size + token id, and [n] float32 what is added there.
-        penalties: see `PenaltyBatch`.
-        logprob_rows: [n] int64, those that want log-probabilities.
-        num_top: of how many likeliest tokens.
-    """
-
-    settings: Tensor | None = None
-    banned: Tensor | None = None
-    masked: tuple[Tensor, Tensor] | None = None
-    biases: tuple[Tensor, Tensor] | None = None
-    penalties: PenaltyBatch | None = None
-    logprob_rows: Tensor | None = None
-    num_top: int = 0
-
-    @property
-    def changes_logits(self) -> bool:
-        """Whether sampling leaves the logits other than it found them."""
-        return any(part is not None for part in (self.banned, self.masked, self.biases, self.penalties))
-
-
-GREEDY = SamplingBatch()
-
-
-class _Constants:
-    """What a sequence's rows have in common."""
-
-    def __init__(self, sequence: Sampleable, vocab_size: int) -> None:
-        params = sequence.params
-        top_k = min(params.top_k, vocab_size) if params.top_k > 0 else 0
-        self.settings = (params.temperature, top_k, params.top_p, params.min_p)
-        self.factors = (params.repetition_penalty, params.presence_penalty, params.frequency_penalty)
-        self.seed = sequence.seed & SEED_BITS
-        self.end_ids = np.array(sorted(sequence.end_token_ids), dtype=np.int64)
-        bias = params.logit_bias or {}
-        self.bias_ids = np.array(list(bias), dtype=np.int64)
-        self.bias = np.array(list(bias.values()), dtype=np.float32)
-        self.allowed: NDArray[np.int32] | None = None
-        if params.allowed_token_ids:
-            self.allowed = np.zeros(-(-vocab_size // 32), dtype=np.int32)
-            set_bits(self.allowed, np.array(params.allowed_token_ids, dtype=np.int64))
 
 
 class Sampler:
@@ -147,7 +40,7 @@ class Sampler:
     def __init__(self, vocab_size: int, max_num_seqs: int, device: torch.device) -> None:
         self._vocab_size = vocab_size
         self._device = device
-        self._constants: WeakKeyDictionary[Sampleable, _Constants] = WeakKeyDictionary()
+        self._constants: WeakKeyDictionary[Sampleable, Constants] = WeakKeyDictionary()
         self._history = PenaltyHistory(vocab_size, device)
 
     def prepare(self, rows: Sequence[Row]) -> SamplingBatch:
@@ -170,13 +63,13 @@ class Sampler:
             num_top=min(self._vocab_size, max(number or 0 for number in wanted)),
         )
 
-    def _constants_of(self, sequence: Sampleable) -> _Constants:
+    def _constants_of(self, sequence: Sampleable) -> Constants:
         found = self._constants.get(sequence)
         if found is None:
-            found = self._constants[sequence] = _Constants(sequence, self._vocab_size)
+            found = self._constants[sequence] = Constants(sequence, self._vocab_size)
         return found
 
-    def _settings(self, rows: Sequence[Row], constants: list[_Constants]) -> Tensor | None:
+    def _settings(self, rows: Sequence[Row], constants: list[Constants]) -> Tensor | None:
         settings = np.empty((len(rows), 5))
         settings[:, :4] = [constant.settings for constant in constants]
         if not settings[:, 0].any():
@@ -185,7 +78,7 @@ class Sampler:
         settings[:, 4] = uniform(seeds, np.array([row.index for row in rows], dtype=np.int64))
         return torch.from_numpy(settings)
 
-    def _banned(self, rows: Sequence[Row], constants: list[_Constants]) -> Tensor | None:
+    def _banned(self, rows: Sequence[Row], constants: list[Constants]) -> Tensor | None:
         flat = [
             at * self._vocab_size + constant.end_ids
             for at, (row, constant) in enumerate(zip(rows, constants, strict=True))
@@ -193,7 +86,7 @@ class Sampler:
         ]
         return torch.from_numpy(np.concatenate(flat)) if flat else None
 
-    def _masked(self, rows: Sequence[Row], constants: list[_Constants]) -> tuple[Tensor, Tensor] | None:
+    def _masked(self, rows: Sequence[Row], constants: list[Constants]) -> tuple[Tensor, Tensor] | None:
         masked = [
             at
             for at, (row, constant) in enumerate(zip(rows, constants, strict=True))
@@ -210,14 +103,14 @@ class Sampler:
                 grammar.fill(words)
         return torch.tensor(masked), torch.from_numpy(allowed)
 
-    def _biases(self, constants: list[_Constants]) -> tuple[Tensor, Tensor] | None:
+    def _biases(self, constants: list[Constants]) -> tuple[Tensor, Tensor] | None:
         biased = [(at, constant) for at, constant in enumerate(constants) if len(constant.bias)]
         if not biased:
             return None
         flat = np.concatenate([at * self._vocab_size + constant.bias_ids for at, constant in biased])
         return torch.from_numpy(flat), torch.from_numpy(np.concatenate([constant.bias for _, constant in biased]))
 
-    def _penalties(self, rows: Sequence[Row], constants: list[_Constants]) -> PenaltyBatch | None:
+    def _penalties(self, rows: Sequence[Row], constants: list[Constants]) -> PenaltyBatch | None:
         penalized = [at for at, row in enumerate(rows) if row.sequence.params.is_penalized]
         if not penalized:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metavox.errors import InvalidCheckpoint, shown
-from metavox.params import LARGEST, as_float, as_int
+from metavox.values import LARGEST, as_float, as_int
 
 RawConfig = Mapping[str, Any]
 

@@ -15,10 +15,10 @@ import torch
 from metavox.config import EngineInfo
 from metavox.engine.blocks import BlockPool
 from metavox.engine.checks import RequestChecks
+from metavox.engine.chosen import Sampled
 from metavox.engine.engine import Engine
 from metavox.engine.generation import GenerationDefaults
 from metavox.engine.runner import StepResult
-from metavox.engine.sampler import Sampled
 from metavox.engine.scheduler import Scheduler
 
 BLOCK = 4

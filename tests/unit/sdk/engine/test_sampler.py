@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metavox import SamplingParams
+from metavox.engine.chosen import Sampled, TokenLogprobs, prompt_logprobs
 from metavox.engine.constraints import check_params
 from metavox.engine.matchers import Matcher
-from metavox.engine.sampler import GREEDY, Row, Sampled, Sampler, TokenLogprobs, prompt_logprobs
+from metavox.engine.sampler import Sampler
+from metavox.engine.sampling import GREEDY, Row
 
 VOCAB = 100
 EOS = frozenset({1})
