@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metavox.cli.bench.limits import Limit, Machine, Work
 
 NO_LIMIT = "No limit is given for a mixture of experts: it depends on which of them the tokens take."
+STEADY = 1.25  # rounds that differ by more are not those of an idle machine
 TOO_SHORT = "-: the outputs are too short for all sequences to decode at once; raise --output-len."
 
 
@@ -31,6 +32,13 @@ class Result:
     rounds: list[Figures]
     prefill_limit: Limit | None
     decode_limit: Limit | None
+
+    @property
+    def spread(self) -> float:
+        """The best round's rate divided by the worst one's, of prefill or decode, whichever differ more."""
+        prefill = [one.prefill_tokens_per_second for one in self.rounds]
+        decode = [one.decode_tokens_per_second for one in self.rounds if one.decode_tokens_per_second]
+        return max(max(rates) / min(rates) for rates in (prefill, decode) if rates)
 
     def as_document(self, input_len: int) -> dict[str, Any]:
         """As it stands in the JSON; rates in tokens a second, times in seconds."""
@@ -125,6 +133,12 @@ class Report:
         notes = [NO_LIMIT] if self.work is None else [self._limits_in_words(self.work)]
         if any(result["decode_tokens_per_second"] is None for result in results):
             notes.append(TOO_SHORT)
+        spread = max(result.spread for result in self.results)
+        if spread > STEADY:
+            notes.append(
+                f"The best round was {spread:.1f} times as fast as the worst: something else is using the machine. "
+                "--json tells every round."
+            )
         return as_table([*self._engine_in_words(), self._workload_in_words()], results, notes, columns)
 
     def _engine_in_words(self) -> list[str]:

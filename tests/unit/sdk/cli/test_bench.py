@@ -367,3 +367,12 @@ def test_outputs_too_short_to_all_decode_at_once_are_told():
     assert table.HEADERS[3] == ("decode", "tok/s")
     assert report.TOO_SHORT in " ".join(told.as_text(80).split())
     assert report.TOO_SHORT not in " ".join(a_report().as_text(80).split())
+
+
+def test_rounds_that_differ_much_are_told():
+    steady, slow = Figures(10.0, 1.0, 20.0, 0.1), Figures(9.0, 1.0, 10.0, 0.1)
+    limit = Limit(1.0, "memory")
+    unsteady = a_report(results=[Result(1, [steady], limit, limit), Result(8, [steady, slow], limit, limit)])
+
+    assert "The best round was 2.0 times as fast as the worst" in " ".join(unsteady.as_text(80).split())
+    assert "The best round" not in a_report(results=[Result(1, [steady, steady], limit, limit)]).as_text(80)
