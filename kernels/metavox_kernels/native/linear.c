@@ -3,11 +3,11 @@
 // BATCH INVARIANCE: every element of y is summed along k in one order, by the same arithmetic, however many rows
 // and threads there are. Blocks along k go on from the stored float32 sum, which changes nothing.
 //
-// Three kinds of arithmetic. Floats: w is widened to float32 and fused into the sum, k by k. PAIRS (bf16 weights
-// where the machine has AVX512-bf16): x is rounded to bf16 and two k are added at a time. DOTS (int8 and int4 where it
-// has VNNI): x is rounded to int8 with one scale for a row and group of 32, as llama.cpp's Q8_0 does; a group's
+// Three kinds of arithmetic. Floats: w is widened to float32 and fused into the sum, k by k. Pairs (bf16 weights
+// where the machine has AVX512-bf16): x is rounded to bf16 and two k are added at a time. Dots (int8 and int4 where
+// it has VNNI): x is rounded to int8 with one scale for a row and group of 32, as llama.cpp's Q8_0 does; a group's
 // integer sum is exact.
-#include "panels.h"
+#include "sums.h"
 #include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -16,33 +16,8 @@
 #include <omp.h>
 #endif
 
-#if defined(SIMD_AVX512) && defined(__AVX512BF16__)
-#define PAIRS 1
-INLINE vf pairs_dot(vf sum, vu w, vu x) { return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)x); }
-#endif
-#if defined(SIMD_AVX512) && defined(__AVX512VNNI__)
-#define DOTS 1
-INLINE vi bytes_dot(vi sum, vu w, vu x) { return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x); }
-#elif defined(SIMD_AVX2) && defined(__AVXVNNI__)
-#define DOTS 1
-INLINE vi bytes_dot(vi sum, vu w, vu x) { return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x); }
-#endif
-
-enum arithmetic { FLOATS, BF16_PAIRS, INT8_DOTS };
-enum { BLOCK = 256 };                // k at a time when rows share a block of w: it and x stay in the first cache
-enum { DOT_BYTES = GROUP + 8 };       // of a row's group: its int8, minus their offset's share, the scale
+enum { BLOCK = 256 };  // k at a time when rows share a block of w: it and x stay in the first cache
 static const long CHUNK_BYTES = 1 << 20;  // of packed x: it stays in the second cache
-
-INLINE enum arithmetic arithmetic_of(enum kind kind) {
-#if defined(PAIRS)
-    if (kind == BF16) return BF16_PAIRS;
-#endif
-#if defined(DOTS)
-    if (kind >= INT8) return INT8_DOTS;
-#endif
-    (void)kind;
-    return FLOATS;
-}
 
 INLINE long row_bytes(enum kind kind, long k) {
     long units = ceil_div(k, unit_of(kind));
@@ -96,183 +71,6 @@ static void pack_block(char *block, const float *x, long ldx, enum kind kind, lo
         for (long i = 0; i < r; i++)
             pack_group(block, x + i * ldx + start, kind, start, min_long(GROUP, k - start), r, i);
 }
-
-// ---- w: float32 from the lanes of 32 bits
-
-INLINE vf load_scale(const char *group, int v) { return vf_from_bf16((const uint16_t *)group + v * LANES); }
-INLINE vf byte_value(vu bits, int j, vf scale) {
-    return vf_from_int((vi)(bits >> 8 * j & 255u) - 128) * scale;  // exact: 8 bits by 8
-}
-INLINE vf nibble_value(vu bits, int shift, vf scale) { return vf_from_int((vi)(bits >> shift & 15u) - 8) * scale; }
-
-// The vector v of the k-th of the values that start at w; k counts from the start of a unit.
-INLINE vf widen(const char *w, enum kind kind, int k, int v) {
-    switch (kind) {
-    case F32: return vf_load((const float *)w + v * LANES);
-    case F16: return vf_from_fp16((const uint16_t *)w + v * LANES);
-    case BF16: return (vf)(k ? vu_load(w + 4 * v * LANES) & 0xffff0000u : vu_load(w + 4 * v * LANES) << 16);
-    case INT8: return byte_value(vu_load(w + 2 * PANEL + 4 * (k / 4 * PANEL + v * LANES)), k % 4, load_scale(w, v));
-    default:
-        return nibble_value(vu_load(w + 2 * PANEL + 4 * (k / 8 * PANEL + v * LANES)), k % 4 * 8 + (k & 4), load_scale(w, v));
-    }
-}
-
-static void widen_block(float *to, const char *w, enum kind kind, long units) {
-#define WIDEN(kind, unit)                                                       \
-    for (long u = 0; u < units; u++, w += unit_bytes(kind))                     \
-        _Pragma("GCC unroll 32") for (int k = 0; k < unit; k++)                 \
-            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++, to += LANES) vf_store(to, widen(w, kind, k, v));
-    switch (kind) {
-    case F16: WIDEN(F16, 1) return;
-    case BF16: WIDEN(BF16, 2) return;
-    case INT8: WIDEN(INT8, GROUP) return;
-    case INT4: WIDEN(INT4, GROUP) return;
-    default: return;
-    }
-#undef WIDEN
-}
-
-// ---- sums [r][PANEL] of r rows, r a constant in each copy so that they stay in registers
-//
-// A lone row has `panels` of them at once, `apart` bytes from one to the next: one panel's few sums would wait for
-// each other, 4 cycles a product, and not for memory. Its sums are [panels][PANEL].
-
-enum { LONE_PANELS = 3, MOST_VECTORS = LONE_PANELS * VECTORS };
-
-// Few rows wait for memory: the processor's own prefetch stops at each 4 KiB.
-INLINE void prefetch(const char *w, long bytes, int r, int panels, long apart) {
-    if (r <= 4)
-        for (int p = 0; p < panels; p++)
-            for (int b = 0; b < bytes; b += 64) __builtin_prefetch(w + p * apart + 4096 + b);
-}
-
-INLINE void load_sums(vf (*y)[MOST_VECTORS], const float *sums, int r, int vectors) {
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < vectors; v++) y[i][v] = vf_load(sums + i * PANEL + v * LANES);
-}
-
-INLINE void store_sums(float *sums, vf (*y)[MOST_VECTORS], int r, int vectors) {
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < vectors; v++) vf_store(sums + i * PANEL + v * LANES, y[i][v]);
-}
-
-INLINE void sum_floats(float *sums, const char *w, const float *x, long units, enum kind kind, int r, int panels, long apart) {
-    const int vectors = panels * VECTORS;
-    vf y[MAX_ROWS][MOST_VECTORS], row[MOST_VECTORS];
-    load_sums(y, sums, r, vectors);
-    for (long u = 0; u < units; u++, w += unit_bytes(kind)) {
-        prefetch(w, unit_bytes(kind), r, panels, apart);
-#pragma GCC unroll 2
-        for (int k = 0; k < unit_of(kind); k++, x += r) {
-            for (int v = 0; v < vectors; v++) row[v] = widen(w + v / VECTORS * apart, kind, k, v % VECTORS);
-            for (int i = 0; i < r; i++)
-                for (int v = 0; v < vectors; v++) y[i][v] = vf_fma(vf_set(x[i]), row[v], y[i][v]);
-        }
-    }
-    store_sums(sums, y, r, vectors);
-}
-
-#if defined(PAIRS)
-INLINE void sum_pairs(float *sums, const char *w, const char *x, long units, int r, int panels, long apart) {
-    const int vectors = panels * VECTORS;
-    vf y[MAX_ROWS][MOST_VECTORS];
-    vu row[MOST_VECTORS];
-    load_sums(y, sums, r, vectors);
-    for (long u = 0; u < units; u++, w += unit_bytes(BF16), x += 4 * r) {
-        prefetch(w, unit_bytes(BF16), r, panels, apart);
-        for (int v = 0; v < vectors; v++) row[v] = vu_load(w + v / VECTORS * apart + 4 * (v % VECTORS) * LANES);
-        for (int i = 0; i < r; i++) {
-            uint32_t pair;
-            memcpy(&pair, x + 4 * i, 4);
-            for (int v = 0; v < vectors; v++) y[i][v] = pairs_dot(y[i][v], row[v], vu_set(pair));
-        }
-    }
-    store_sums(sums, y, r, vectors);
-}
-#endif
-
-#if defined(DOTS)
-INLINE void dot_quad(vi (*y)[MOST_VECTORS], const vu *w, const int32_t *x, int r, int vectors) {
-    for (int i = 0; i < r; i++)
-        for (int v = 0; v < vectors; v++) y[i][v] = bytes_dot(y[i][v], w[v], vu_set((uint32_t)x[i]));
-}
-
-// The dots of 4 k (int8) or 8 k (int4) whose integers start at `quads`.
-INLINE void dot_step(vi (*y)[MOST_VECTORS], const char *quads, const int32_t *x, enum kind kind, int r, int vectors, long apart) {
-    vu row[MOST_VECTORS], low[MOST_VECTORS];
-    for (int v = 0; v < vectors; v++) {
-        row[v] = vu_load(quads + v / VECTORS * apart + 4 * (v % VECTORS) * LANES);
-        low[v] = row[v] & 0x0f0f0f0fu;
-    }
-    if (kind == INT8) return dot_quad(y, row, x, r, vectors);
-    dot_quad(y, low, x, r, vectors);
-    for (int v = 0; v < vectors; v++) row[v] = row[v] >> 4 & 0x0f0f0f0fu;
-    dot_quad(y, row, x + r, r, vectors);
-}
-
-INLINE void sum_dots(float *sums, const char *w, const char *x, long units, enum kind kind, int r, int panels, long apart) {
-    const int vectors = panels * VECTORS, quads = kind == INT8 ? 1 : 2;
-    for (long u = 0; u < units; u++, w += unit_bytes(kind), x += DOT_BYTES * r) {
-        const int32_t *q = (const int32_t *)x;
-        const float *scale = (const float *)x + 9 * r;
-        vi y[MAX_ROWS][MOST_VECTORS];
-        prefetch(w, unit_bytes(kind), r, panels, apart);
-        for (int i = 0; i < r; i++)
-            for (int v = 0; v < vectors; v++) y[i][v] = (vi)vu_set((uint32_t)q[8 * r + i]);
-        if (r <= 4) {
-#pragma GCC unroll 8
-            for (int j = 0; j < 8 / quads; j++)
-                dot_step(y, w + 2 * PANEL + 4 * j * PANEL, q + j * quads * r, kind, r, vectors, apart);
-        } else {  // unrolled, its loads would be moved up until the sums are spilled
-#pragma GCC unroll 1
-            for (int j = 0; j < 8 / quads; j++)
-                dot_step(y, w + 2 * PANEL + 4 * j * PANEL, q + j * quads * r, kind, r, vectors, apart);
-        }
-        for (int v = 0; v < vectors; v++) {
-            vf weight_scale = load_scale(w + v / VECTORS * apart, v % VECTORS);
-            for (int i = 0; i < r; i++) {
-                float *at = sums + i * PANEL + v * LANES;
-                vf_store(at, vf_fma(vf_from_int(y[i][v]) * weight_scale, vf_set(scale[i]), vf_load(at)));
-            }
-        }
-    }
-}
-#endif
-
-INLINE void sum_kind(float *sums, const char *w, const char *x, long units, enum kind kind, int r, int panels, long apart) {
-#if defined(PAIRS)
-    if (kind == BF16) return sum_pairs(sums, w, x, units, r, panels, apart);
-#endif
-#if defined(DOTS)
-    if (kind >= INT8) return sum_dots(sums, w, x, units, kind, r, panels, apart);
-#endif
-    sum_floats(sums, w, (const float *)x, units, kind, r, panels, apart);
-}
-
-#define ROWS(kind, r) \
-    case r: return sum_kind(sums, w, x, units, kind, r, 1, 0);
-#if defined(SIMD_AVX512)
-#define MORE_ROWS(kind) ROWS(kind, 7) ROWS(kind, 8) ROWS(kind, 9) ROWS(kind, 10) ROWS(kind, 11) ROWS(kind, 12)
-#else
-#define MORE_ROWS(kind)
-#endif
-// `apart` is 0, or of a lone row's panels.
-#define SUM(name, kind)                                                                             \
-    static void name(float *sums, const char *w, const char *x, long units, long r, long apart) {   \
-        if (apart) return sum_kind(sums, w, x, units, kind, 1, LONE_PANELS, apart);                 \
-        switch (r) {                                                                                \
-            ROWS(kind, 1) ROWS(kind, 2) ROWS(kind, 3) ROWS(kind, 4) ROWS(kind, 5) ROWS(kind, 6)     \
-            MORE_ROWS(kind)                                                                         \
-        default: return;                                                                            \
-        }                                                                                           \
-    }
-SUM(sum_f32, F32)
-SUM(sum_f16, F16)
-SUM(sum_bf16, BF16)
-SUM(sum_int8, INT8)
-SUM(sum_int4, INT4)
-typedef void sum(float *, const char *, const char *, long, long, long);
-static sum *const SUMS[] = {sum_f32, sum_f16, sum_bf16, sum_int8, sum_int4};
 
 // ---- the product
 
@@ -328,7 +126,8 @@ static void multiply_panel(const struct product *p, long panel, float *sums) {
                 SUMS[p->kind](sums + first * PANEL, from, x, count, r, 0);
         }
     }
-    for (long i = 0; i < p->m; i++) memcpy(p->y + i * p->n + panel * PANEL, sums + i * PANEL, columns * sizeof *sums);
+    for (long i = 0; i < p->m; i++)
+        memcpy(p->y + i * p->n + panel * PANEL, sums + i * PANEL, columns * sizeof *sums);
 }
 
 static void multiply_lone_row(const struct product *p, long panel, float *sums) {
@@ -389,24 +188,27 @@ static void multiply(const struct product *p, int threads) {
 
 // As many as have 20 microseconds of work each, by bytes of w or by products, for a common core.
 static int threads_for(const struct product *p, int most) {
-    double bytes = (double)ceil_div(p->n, PANEL) * panel_bytes(p->kind, p->k), products = (double)p->m * p->n * p->k;
+    double bytes = (double)ceil_div(p->n, PANEL) * panel_bytes(p->kind, p->k);
+    double products = (double)p->m * p->n * p->k;
     double microseconds = bytes / 2e4 > products / 5e4 ? bytes / 2e4 : products / 5e4;
     return microseconds / 20 < most ? 1 + (int)(microseconds / 20) : most;
 }
 
 // y [m, n] = x [m, k] (rows ldx apart) W^T + bias [n] or NULL. 0, or -1: no memory.
-int linear(const char *w, int kind, const float *x, long ldx, const float *bias, float *y, long m, long n, long k, int threads) {
+int linear(const char *w, int kind, const float *x, long ldx, const float *bias, float *y, long m, long n, long k,
+           int threads) {
     const long x_bytes = row_bytes(kind, k);
     long most = CHUNK_BYTES / x_bytes;
     most = most < 4 * MAX_ROWS ? 4 * MAX_ROWS : most > 256 ? 256 : most;
     const long chunks = ceil_div(m, most), largest = ceil_div(m, chunks ? chunks : 1);
-    const long packed_size = ceil_div(largest * x_bytes, 64) * 64;
+    const long packed_size = ceil_div(largest * x_bytes, 64) * 64, sums_size = sums_length(largest) * sizeof(float);
     if (!m || !n) return 0;
-    char *packed = aligned_alloc(64, packed_size + threads * sums_length(largest) * sizeof(float));
+    char *packed = aligned_alloc(64, packed_size + threads * sums_size);
     if (!packed) return -1;
+    float *sums = (float *)(packed + packed_size);
     for (long c = 0; c < chunks; c++) {
         long first = m * c / chunks, rows = m * (c + 1) / chunks - first;
-        struct product p = {w, x + first * ldx, bias, y + first * n, kind, rows, n, k, ldx, packed, (float *)(packed + packed_size)};
+        struct product p = {w, x + first * ldx, bias, y + first * n, kind, rows, n, k, ldx, packed, sums};
         multiply(&p, threads_for(&p, threads));
     }
     free(packed);
@@ -421,14 +223,17 @@ long packed_bytes(int kind, long n, long k) { return ceil_div(n, PANEL) * panel_
 void prepare(char *w, int kind, long n, long k) {
     const long bytes = packed_bytes(kind, n, k);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const uintptr_t huge = 2 << 20, begin = ((uintptr_t)w + huge - 1) / huge * huge, end = ((uintptr_t)w + bytes) / huge * huge;
+    const uintptr_t huge = 2 << 20, start = (uintptr_t)w;
+    const uintptr_t begin = (start + huge - 1) / huge * huge, end = (start + bytes) / huge * huge;
     if (end > begin) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 #endif
     if (n % PANEL) memset(w + bytes - panel_bytes(kind, k), 0, panel_bytes(kind, k));
 }
 
-// Rows first .. first + count of a weight [n, k], from `from` [count, k] of F32, F16 or BF16 with rows `stride` values apart.
-void pack(char *w, int kind, long first, long count, long k, const char *from, int from_kind, long stride, int threads) {
+// Rows first .. first + count of a weight [n, k], from `from` [count, k] of F32, F16 or BF16, its rows `stride` values
+// apart.
+void pack(char *w, int kind, long first, long count, long k, const char *from, int from_kind, long stride,
+          int threads) {
     const long value = from_kind == F32 ? 4 : 2, last = first + count;
     (void)threads;
 #if defined(_OPENMP)

@@ -1,4 +1,4 @@
-"""Products with weights that are packed for the processor at hand; ``linear.c`` and ``panels.h`` say how."""
+"""Products with weights packed for the processor at hand; ``panels.h``, ``sums.h`` and ``linear.c`` say how."""
 
 from __future__ import annotations
 
@@ -51,15 +51,19 @@ class NativeWeight:
         if x.ndim != 2 or x.shape[1] != k or (bias is not None and bias.shape != (n,)):
             got = f"x is {list(x.shape)}" + ("" if bias is None else f", bias {list(bias.shape)}")
             raise ValueError(f"a weight [{n}, {k}] multiplies x [num_tokens, {k}], and takes a bias [{n}]; {got}")
-        rows = x.float() if x.stride(1) == 1 else x.float().contiguous()
+        rows = x if x.dtype == torch.float32 else x.float()
+        apart, step = rows.stride()
+        if step != 1:
+            rows, apart = rows.contiguous(), k
         offset = None if bias is None else bias.float().contiguous()
-        y = torch.empty(len(x), n)
+        m = len(x)
+        y = rows.new_empty(m, n)
         failed = _library().linear(
-            self.data.data_ptr(), self.kind, rows.data_ptr(), rows.stride(0),
-            None if offset is None else offset.data_ptr(), y.data_ptr(), len(x), n, k, torch.get_num_threads(),
+            self.data.data_ptr(), self.kind, rows.data_ptr(), apart, None if offset is None else offset.data_ptr(),
+            y.data_ptr(), m, n, k, torch.get_num_threads(),
         )  # fmt: skip
         if failed:
-            raise MemoryError(f"no memory for a product of {len(x)} rows with a weight [{n}, {k}]")
+            raise MemoryError(f"no memory for a product of {m} rows with a weight [{n}, {k}]")
         return y if x.dtype == torch.float32 else y.to(x.dtype)
 
     def rows(self, ids: Tensor, dtype: torch.dtype) -> Tensor:

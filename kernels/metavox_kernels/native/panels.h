@@ -40,7 +40,8 @@ INLINE void read_floats(float *to, const char *from, enum kind kind, long start,
         return;
     }
     memcpy(half, from + 2 * start, n * 2);
-    for (int i = 0; i < GROUP; i += LANES) vf_store(to + i, kind == BF16 ? vf_from_bf16(half + i) : vf_from_fp16(half + i));
+    for (int i = 0; i < GROUP; i += LANES)
+        vf_store(to + i, kind == BF16 ? vf_from_bf16(half + i) : vf_from_fp16(half + i));
 }
 
 // max|x| of a group; NaN if there is one. As integers: the bits of NaN are above all others.
