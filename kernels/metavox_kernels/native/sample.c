@@ -10,7 +10,8 @@
 
 #define VECTORS 8                 // in a block
 #define BLOCK (VECTORS * LANES)
-#define FEW 4096                  // columns that are put in order one by one
+#define FEW 4096                  // columns that are put in order one by one, of those of a bracket
+#define FEW_AT_FIRST 16384        // of all that may be kept, most of which top-k's bound has left out already
 #define SAMPLED 64                // one block in so many shows about where a threshold is
 #define WEIGHT_ONE 0x1p34f
 #define LEAST_WEIGHT 24.4         // exp(-24.4) rounds to no weight
@@ -57,12 +58,32 @@ INLINE int any(vi mask) {
 #endif
 }
 
+// Where a machine has one instruction for it; all give the same bits. Of unordered numbers `larger` gives the second.
+#if defined(SIMD_AVX512)
+#define NEAREST (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+INLINE vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf floor_of(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vf nearest(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, NEAREST); }
+INLINE half_vd widened(half_vf x) { return (half_vd)_mm512_cvtps_pd((__m256)x); }
+#elif defined(SIMD_AVX2)
+INLINE vf larger(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf floor_of(vf x) { return (vf)_mm256_floor_ps((__m256)x); }
+INLINE vf nearest(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE half_vd widened(half_vf x) { return (half_vd)_mm256_cvtps_pd((__m128)x); }
+#else
+INLINE vf larger(vf a, vf b) { return vf_max(a, b); }
+INLINE vf floor_of(vf x) {  // |x| < 2^31
+    vf truncated = vf_from_int(__builtin_convertvector(x, vi));
+    return truncated - vf_select(truncated > x, vf_set(1.0f), (vf){0});
+}
+INLINE vf nearest(vf x) { return vf_select(x < vf_set(0x1p23f), (x + 0x1p23f) - 0x1p23f, x); }  // x >= 0
+INLINE half_vd widened(half_vf x) { return __builtin_convertvector(x, half_vd); }
+#endif
+
 // ../sample.py's weights_naive, operation by operation.
 INLINE vf weights(const Row *row, vf logits) {
-    vf exponent = vf_max((logits - row->largest) * row->scale, vf_set(-87.0f));
-    vf twos = exponent * 1.44269504088896341f + 0.5f;
-    vf truncated = vf_from_int(__builtin_convertvector(twos, vi));
-    twos = truncated - vf_select(truncated > twos, vf_set(1.0f), (vf){0});  // the floor
+    vf exponent = larger((logits - row->largest) * row->scale, vf_set(-87.0f));
+    vf twos = floor_of(exponent * 1.44269504088896341f + 0.5f);
     vf rest = exponent - twos * 0.693359375f - twos * -2.12194440e-4f;
     vf value = rest * 1.9875691500e-4f + 1.3981999507e-3f;
     value = value * rest + 8.3334519073e-3f;
@@ -77,9 +98,7 @@ INLINE vf weights(const Row *row, vf logits) {
 // Weights in whole units; 0 for what min_p leaves out.
 INLINE vf whole_weights(const Row *row, vf logits) {
     vf weight = weights(row, logits);
-    vf units = weight * WEIGHT_ONE;
-    vf rounded = vf_select(units < vf_set(0x1p23f), (units + 0x1p23f) - 0x1p23f, units);
-    return vf_select(weight >= row->min_p, rounded, (vf){0});
+    return vf_select(weight >= row->min_p, nearest(weight * WEIGHT_ONE), (vf){0});
 }
 
 INLINE int64_t block_end(const Row *row, int64_t block) {
@@ -92,7 +111,7 @@ INLINE int is_hit(const Row *row, int64_t block, float least) { return row->larg
 INLINE half_vd added(half_vd sum, vf x) {
     half_vf halves[2];
     memcpy(halves, &x, sizeof x);
-    return sum + __builtin_convertvector(halves[0], half_vd) + __builtin_convertvector(halves[1], half_vd);
+    return sum + widened(halves[0]) + widened(halves[1]);
 }
 INLINE double added_up(half_vd sum) {
     double total = 0;
@@ -130,7 +149,7 @@ static int scan(Row *row) {
         for (int64_t i = block * BLOCK; i < end; i += LANES) {
             vf x = load_some(row->logits + i, end - i);
             bad |= ~(x < INFINITY);
-            most = vf_max(most, x);
+            most = larger(most, x);
         }
         row->largest_of[block] = vf_largest(most);
         if (row->largest_of[block] > largest) largest = row->largest_of[block];
@@ -279,8 +298,9 @@ static void guess(const Row *row, int64_t count, double mass, float *low, float 
 static Threshold first_kept(const Row *row, int64_t count, double mass, double *kept) {
     float low = row->least, high = INFINITY, tries[2];
     Amount above = {0, 0}, all = {row->columns, row->total};
-    if (row->columns > FEW) guess(row, count, mass, &tries[0], &tries[1]);
-    for (int step = 0; step < 40 && all.number - above.number > FEW; step++) {
+    int steps = row->columns > FEW_AT_FIRST ? 40 : 0;
+    if (steps) guess(row, count, mass, &tries[0], &tries[1]);
+    for (int step = 0; step < steps && all.number - above.number > FEW; step++) {
         float trial = step < 2 ? tries[step] : (float)(((double)low + (high < INFINITY ? high : row->largest)) / 2);
         if (!(trial > low && trial < high)) {
             if (step < 2) continue;
