@@ -20,7 +20,7 @@ from metavox_kernels.weight import TorchWeight
 
 STORED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PIECE_ELEMENTS = 1 << 20  # of what is packed at once, which takes several times its bytes for a moment
+PIECE_ELEMENTS = 1 << 23  # of what is packed at once, which takes several times its bytes for a moment
 
 
 def choose_dtype(requested: str, raw: dict[str, Any]) -> torch.dtype:
