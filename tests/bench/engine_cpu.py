@@ -2,8 +2,8 @@
 
 ``make bench-engine`` runs everything on two threads: a checkpoint in the shape of Qwen3-0.6B with random weights
 (1.19 GB, kept in a cache folder), prompts of 128 tokens, 64 tokens of output, 1, 8 and 32 sequences. transformers'
-`generate` is measured beside it, and llama.cpp where its `llama-bench`, `llama-batched-bench` and `llama-quantize` are
-on the PATH. It prints tables and writes ``out/engine_cpu.json``. Options: ``--help``.
+`generate` is measured beside it, and llama.cpp where its `llama-bench`, `llama-batched-bench` and `llama-quantize`
+are on the PATH. It prints tables and writes ``out/engine_cpu.json``. Options: ``--help``.
 
 The peers want the machine for themselves: each measurement first waits for an idle one (``--patience``), and its
 record says what share of the processors others took meanwhile.
@@ -88,7 +88,7 @@ class Benchmark:
             for name, head in ((f"metavox {kind}", False), (f"metavox {kind} + head", True)):
                 settings = {"quantization": kind, "quantize_lm_head": head}
                 makes[name] = partial(MetaVox, name, self.random, **settings)
-        makes |= {f"llama.cpp {kind}": self._llama(kind) for kind in ("Q8_0", "Q4_0")}
+        makes |= {f"llama.cpp {kind}": self._llama(kind) for kind in ("Q8_0", "Q4_0", "Q4_0 --pure")}
         return self._compare(makes)
 
     def _llama(self, kind: str) -> Make:
@@ -168,7 +168,15 @@ class Benchmark:
                 results[name] = SECTIONS[name](self)
             except Exception as error:  # the others go on
                 self.failures[name] = f"{type(error).__name__}: {error}"
-        return {**results, "targets": read_targets(results), "failures": self.failures}
+            self._write(results)
+        return self._write(results)
+
+    def _write(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Write what there is so far, so that an interruption loses one section; returns it."""
+        whole = {**results, "targets": read_targets(results), "failures": self.failures}
+        self.options.out.parent.mkdir(parents=True, exist_ok=True)
+        self.options.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        return whole
 
     def _say(self, what: str) -> None:
         self.console.print(f"[dim]{what}[/]", highlight=False)
@@ -213,8 +221,6 @@ def main() -> None:
     console = Console()
     results = Benchmark(options, QWEN3_0_6B, console).run()
     print_report(console, results)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console.print(f"wrote {options.out}")
 
 

@@ -78,7 +78,7 @@ def held_out_texts(characters: int) -> list[str]:
     folder = str(Path(__file__).resolve().parents[3] / "tools" / "tiny")
     sys.path.insert(0, folder)
     try:
-        import corpus
+        import corpus  # type: ignore[import-not-found]
     finally:
         sys.path.remove(folder)
-    return corpus.characters(HELD_OUT_SEED, characters)
+    return list(corpus.characters(HELD_OUT_SEED, characters))

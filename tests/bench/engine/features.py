@@ -1,4 +1,4 @@
-"""What the engine does beside the model: sharing prefixes, drafting tokens, and all that is not the forward pass."""
+"""What the engine does beside the model: shared prefixes, drafted tokens, and all that is not the forward pass."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ class NotOnThePath(RuntimeError):
 
 
 class LlamaCpp:
-    """`quantization` is "BF16", or what `llama-quantize` knows ("Q8_0", "Q4_0"); files are kept in `cache`."""
+    """`quantization` is "BF16", or what `llama-quantize` knows ("Q8_0", "Q4_0"), with " --pure" behind it where the
+    output matrix is to have no more bits than the others; files are kept in `cache`.
+    """
 
     def __init__(self, name: str, cache: Path, shape: Shape, quantization: str, num_threads: int) -> None:
         self.name = name
@@ -69,10 +71,11 @@ def program(name: str) -> str:
 
 
 def _quantize(plain: Path, quantization: str, num_threads: str) -> Path:
-    path = plain.with_name(f"{quantization}.gguf")
+    kind, *options = quantization.split()
+    path = plain.with_name("".join((kind, *options)) + ".gguf")
     if not path.exists():
         partial = path.with_suffix(".partial")
-        _run(program("llama-quantize"), str(plain), str(partial), quantization, num_threads)
+        _run(program("llama-quantize"), *options, str(plain), str(partial), kind, num_threads)
         partial.rename(path)
     return path
 

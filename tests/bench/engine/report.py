@@ -36,7 +36,7 @@ def print_report(console: Console, results: Results) -> None:
 def _speeds(section: str, results: Results) -> Table:
     """A row for each engine and number of sequences; the ratio is that of ours to the engine's decode rate."""
     own = {one["num_seqs"]: one for one in results[section] if one["engine"] == "metavox bf16"}
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for one in sorted(results[section], key=lambda one: one["num_seqs"]):
         if "error" in one:
             rows.append((one["engine"], one["num_seqs"], one["error"]))

@@ -50,7 +50,7 @@ class Prompts:
         """[num_seqs] lists of `length` ids, none of them a special token."""
         generator = torch.Generator().manual_seed(next(self._seeds))
         ids = torch.randint(300, self._vocab_size, (num_seqs, length), generator=generator)
-        return ids.tolist()  # type: ignore[no-any-return]
+        return ids.tolist()
 
 
 def take_turns(

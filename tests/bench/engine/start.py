@@ -24,7 +24,7 @@ from pathlib import Path
 import metavox.engine.build
 from metavox import LLM, SamplingParams
 
-folder, num_seqs, length, num_blocks = sys.argv[1], *map(int, sys.argv[2:])
+folder, num_seqs, length, num_blocks, fill = sys.argv[1], *map(int, sys.argv[2:])
 
 def peak():
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -35,7 +35,7 @@ began = time.perf_counter()
 llm = LLM(folder, device="cpu", max_model_len=length + 1, num_kv_blocks=num_blocks, max_num_seqs=num_seqs)
 seconds = time.perf_counter() - began
 loaded = peak()
-prompts = [{"prompt_token_ids": [300 + at] * length} for at in range(num_seqs)]
+prompts = [{"prompt_token_ids": [300 + at] * length} for at in range(num_seqs if fill else 0)]
 llm.generate(prompts, SamplingParams(temperature=0, max_tokens=1, ignore_eos=True))
 print(json.dumps({"seconds": seconds, "imported": imported, "loaded": loaded, "peak": peak()}))
 """
@@ -50,7 +50,7 @@ print("ready", flush=True)
 def load(folder: Path, shape: Shape, *, num_seqs: int = 32, length: int = 128, rounds: int = 3) -> dict[str, Any]:
     """Load the checkpoint in a fresh process, beside a plain read of its file, from the disk and from its cache.
 
-    The process then fills its whole KV pool, so that all of it counts. Memory is the kernel's high-water mark
+    The first process then fills its whole KV pool, so that all of it counts. Memory is the kernel's high-water mark
     (VmHWM), in which pages of a mapped file count too.
 
     Returns:
@@ -63,11 +63,12 @@ def load(folder: Path, shape: Shape, *, num_seqs: int = 32, length: int = 128, r
     found: dict[str, Any] = {"weights": shape.weight_bytes(), "kv": kv, "cold": {}, "warm": {}}
     arguments = [str(folder), str(num_seqs), str(length), str(num_blocks)]
     for name in ("cold", "warm"):
-        for _ in range(rounds):
+        for turn in range(rounds):
+            fill = name == "cold" and turn == 0
             _forget(file, name == "cold")
             read = _read_seconds(file)
             _forget(file, name == "cold")
-            record = json.loads(_python(LOAD, *arguments).splitlines()[-1])
+            record = json.loads(_python(LOAD, *arguments, str(int(fill))).splitlines()[-1])
             for key, seconds in (("read", read), ("llm", record["seconds"])):
                 found[name][key] = min(seconds, found[name].get(key, seconds))
             found |= {key: max(record[key], found.get(key, 0)) for key in ("imported", "loaded", "peak")}

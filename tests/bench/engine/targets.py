@@ -79,6 +79,11 @@ TARGETS = (
     Target("int8, 32 sequences: decode / llama.cpp Q8_0", over("metavox int8 + head", "llama.cpp Q8_0", 32), 2.0),
     Target("int4, 1 sequence: decode / llama.cpp Q4_0", over("metavox int4 + head", "llama.cpp Q4_0", 1), 1.0),
     Target(
+        "int4, 1 sequence: decode / llama.cpp Q4_0 --pure",
+        over("metavox int4 + head", "llama.cpp Q4_0 --pure", 1),
+        1.0,
+    ),
+    Target(
         "shared prefix: computed tokens / distinct tokens",
         lambda results: results["prefix"]["computed_tokens"] / results["prefix"]["distinct_tokens"],
         1.0,

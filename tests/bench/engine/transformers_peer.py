@@ -19,10 +19,10 @@ class Transformers:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.name = name
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
-        self._model = model.eval()
+        self._model = model.eval()  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def measure(self, workload: Workload, prompts: list[list[int]]) -> Speed:
