@@ -84,6 +84,11 @@ class Sampled:
         return self.logprobs.entries(self.places[row], num_top)
 
 
+def exact_device(device: torch.device) -> torch.device:
+    """Where the choice is made for a model on `device`: Apple's GPUs have no float64, and the host's memory."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def prompt_logprobs(logits: Tensor, targets: Tensor, num_top: int) -> PromptLogprobs:
     """Those of the tokens that came next in a prompt.
 
@@ -92,4 +97,6 @@ def prompt_logprobs(logits: Tensor, targets: Tensor, num_top: int) -> PromptLogp
         targets: [n] int64 token ids.
         num_top: how many of the likeliest; of a smaller vocabulary, all.
     """
+    device = exact_device(logits.device)
+    logits, targets = logits.to(device), targets.to(device)
     return TokenLogprobs(targets, *token_logprobs(logits, targets, min(num_top, logits.shape[-1])))

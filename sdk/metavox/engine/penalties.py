@@ -89,14 +89,16 @@ class PenaltyHistory:
         for start in batch.starts:
             row = self._history[start.slot].zero_()
             row[torch.from_numpy(start.ids).to(row.device)] = torch.from_numpy(start.values).to(row.device)
-        repetition, presence, frequency = batch.factors
-        penalize(logits, batch.rows, self._history, batch.slots, repetition, presence, frequency)
+        device = self._history.device
+        repetition, presence, frequency = batch.factors.to(device)
+        slots = batch.slots.to(device)
+        penalize(logits, batch.rows.to(device), self._history, slots, repetition, presence, frequency)
 
     def count(self, batch: PenaltyBatch, tokens: Tensor) -> None:
         """Add the tokens [num_rows] that were sampled; a row that failed counts any, since its sequence ends."""
         chosen = tokens[batch.rows].clamp_min(0)
         two = torch.full_like(chosen, 2, dtype=torch.int32)
-        self._history.index_put_((batch.slots, chosen), two, accumulate=True)
+        self._history.index_put_((batch.slots.to(chosen.device), chosen), two, accumulate=True)
 
 
 def _start(slot: int, prompt: NDArray[Any], output: NDArray[Any]) -> Start:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metavox.engine.chosen import Sampled, TokenLogprobs
+from metavox.engine.chosen import Sampled, TokenLogprobs, exact_device
 from metavox.engine.penalties import PenaltyBatch, PenaltyHistory
 from metavox.engine.sampling import GREEDY, Constants, Row, Sampleable, SamplingBatch
 from metavox.engine.uniform import uniform
@@ -39,9 +39,10 @@ class Sampler:
 
     def __init__(self, vocab_size: int, max_num_seqs: int, device: torch.device) -> None:
         self._vocab_size = vocab_size
-        self._device = device
+        self._model_device = device
+        self._device = exact_device(device)
         self._constants: WeakKeyDictionary[Sampleable, Constants] = WeakKeyDictionary()
-        self._history = PenaltyHistory(vocab_size, device)
+        self._history = PenaltyHistory(vocab_size, self._device)
 
     def prepare(self, rows: Sequence[Row]) -> SamplingBatch:
         """What `sample` needs for rows of logits, one token each.
@@ -136,18 +137,22 @@ class Sampler:
             batch: of the same rows.
 
         Returns:
-            On the device. A row with NaN or +inf, or with no token allowed, has token -1; others do not suffer.
+            The tokens on the model's device. A row with NaN or +inf, or with no token allowed, has token -1;
+            the others do not suffer.
         """
+        logits = logits.to(self._device)
         wanted = self._wanted(logits, batch)
         self._change(logits, batch)
         tokens = self._choose(logits, batch)
         if batch.penalties is not None:
             self._history.count(batch.penalties, tokens)
         if batch.logprob_rows is None:
-            return Sampled(tokens, None, {})
+            return Sampled(tokens.to(self._model_device), None, {})
         chosen = tokens[batch.logprob_rows]
         logprobs = TokenLogprobs(chosen, *token_logprobs(wanted, chosen, batch.num_top))
-        return Sampled(tokens, logprobs, {row: at for at, row in enumerate(batch.logprob_rows.tolist())})
+        return Sampled(
+            tokens.to(self._model_device), logprobs, {row: at for at, row in enumerate(batch.logprob_rows.tolist())}
+        )
 
     def _wanted(self, logits: Tensor, batch: SamplingBatch) -> Tensor:
         """The logits whose log-probabilities are asked for, before anything changes them."""

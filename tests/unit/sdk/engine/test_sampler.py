@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metavox import SamplingParams
-from metavox.engine.chosen import Sampled, TokenLogprobs, prompt_logprobs
+from metavox.engine.chosen import Sampled, TokenLogprobs, exact_device, prompt_logprobs
 from metavox.engine.constraints import check_params
 from metavox.engine.matchers import Matcher
 from metavox.engine.sampler import Sampler
@@ -301,6 +301,10 @@ def test_a_copied_sequence_has_constants_of_its_own():
     second = copy.copy(first)
     second.params = SamplingParams(logit_bias={6: 100})
     assert token(second, logits_of(0), sampler) == 6
+
+
+def test_the_choice_is_made_where_there_is_float64():
+    assert [exact_device(torch.device(name)).type for name in ("cpu", "cuda", "mps")] == ["cpu", "cuda", "cpu"]
 
 
 def test_nothing_is_kept_of_sequences_that_are_gone():
