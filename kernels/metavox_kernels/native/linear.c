@@ -66,12 +66,6 @@ INLINE void pack_group(char *block, const float *x, enum kind kind, long start, 
     }
 }
 
-static void pack_block(char *block, const float *x, long ldx, enum kind kind, long k, long r) {
-    for (long start = 0; start < k; start += GROUP)
-        for (long i = 0; i < r; i++)
-            pack_group(block, x + i * ldx + start, kind, start, min_long(GROUP, k - start), r, i);
-}
-
 // ---- the product
 
 struct product {
@@ -94,12 +88,15 @@ INLINE long first_row(long m, long blocks, long b) {
     return b * (m / blocks) + min_long(b, m % blocks);
 }
 
+// The groups begin .. end of k, of all rows.
 static void pack_x(const struct product *p, long begin, long end) {
-    const long blocks = blocks_of(p);
-    for (long b = begin; b < end; b++) {
-        long first = first_row(p->m, blocks, b), r = first_row(p->m, blocks, b + 1) - first;
-        char *block = p->packed + first * row_bytes(p->kind, p->k);
-        pack_block(block, p->x + first * p->ldx, p->ldx, p->kind, p->k, r);
+    const long blocks = blocks_of(p), x_bytes = row_bytes(p->kind, p->k);
+    for (long b = 0; b < blocks; b++) {
+        const long first = first_row(p->m, blocks, b), r = first_row(p->m, blocks, b + 1) - first;
+        for (long start = begin * GROUP; start < min_long(end * GROUP, p->k); start += GROUP)
+            for (long i = 0; i < r; i++)
+                pack_group(p->packed + first * x_bytes, p->x + (first + i) * p->ldx + start, p->kind, start,
+                           min_long(GROUP, p->k - start), r, i);
     }
 }
 
@@ -163,17 +160,17 @@ static void multiply_panels(const struct product *p, long t, long threads, long 
 }
 
 static void multiply(const struct product *p, int threads) {
-    const long blocks = blocks_of(p);
+    const long groups = ceil_div(p->k, GROUP);
     long next = 0;
 #if defined(_OPENMP)
     if (threads > 1) {
-        const int apart = p->m * p->k > 32768;  // else a barrier takes longer than x
-        if (!apart) pack_x(p, 0, blocks);
+        const int apart = p->m * p->k > 8192;  // else a barrier takes longer than x
+        if (!apart) pack_x(p, 0, groups);
 #pragma omp parallel num_threads(threads)
         {
             const long t = omp_get_thread_num(), all = omp_get_num_threads();
             if (apart) {
-                pack_x(p, blocks * t / all, blocks * (t + 1) / all);
+                pack_x(p, groups * t / all, groups * (t + 1) / all);
 #pragma omp barrier
             }
             multiply_panels(p, t, all, &next);
@@ -182,7 +179,7 @@ static void multiply(const struct product *p, int threads) {
     }
 #endif
     (void)threads;
-    pack_x(p, 0, blocks);
+    pack_x(p, 0, groups);
     multiply_panels(p, 0, 1, &next);
 }
 
@@ -230,8 +227,8 @@ void prepare(char *w, int kind, long n, long k) {
     if (n % PANEL) memset(w + bytes - panel_bytes(kind, k), 0, panel_bytes(kind, k));
 }
 
-// Rows first .. first + count of a weight [n, k], from `from` [count, k] of F32, F16 or BF16, its rows `stride` values
-// apart.
+// Rows first .. first + count of a weight [n, k], from `from` [count, k] of F32, F16 or BF16; one row of it lies
+// `stride` values after the other.
 void pack(char *w, int kind, long first, long count, long k, const char *from, int from_kind, long stride,
           int threads) {
     const long value = from_kind == F32 ? 4 : 2, last = first + count;
