@@ -22,14 +22,15 @@ arrivals = st.lists(
         st.integers(1, 20),  # max_tokens
         st.sampled_from([None, None, None, 0, 1, 3, 8]),  # steps until it is aborted
         st.sampled_from([1, 1, 1, 3]),  # n
+        st.sampled_from([False, False, True]),  # whether its tokens must be known before the next is planned
     ),
     min_size=1,
     max_size=10,
 )
 
 
-def submit(running, prompt, max_tokens, n=1):
-    params = SamplingParams(max_tokens=max_tokens, n=n)
+def submit(running, prompt, max_tokens, n=1, lockstep=False):
+    params = SamplingParams(max_tokens=max_tokens, n=n, bad_words=[[1, 2]] if lockstep else None)
     state = running.state(running.check({"prompt_token_ids": prompt}, params))
     running.add(state)
     return state
@@ -57,11 +58,12 @@ def check_blocks(scheduler):
     extra_tokens=st.integers(0, 20),
     prefix_caching=st.booleans(),
     ngram=st.sampled_from([None, None, NGram(3, 3, 1)]),
+    interruptions=st.sampled_from([(), (), (2,), (3, 4, 9)]),  # before which steps
 )
 def test_every_request_ends_with_what_it_gives_alone(
-    requests, spare_blocks, max_num_seqs, extra_tokens, prefix_caching, ngram
+    requests, spare_blocks, max_num_seqs, extra_tokens, prefix_caching, ngram, interruptions
 ):
-    most = max(-(-(len(prefix) + len(rest) + output - 1) // BLOCK) for _, prefix, rest, output, _, _ in requests)
+    most = max(-(-(len(prefix) + len(rest) + output - 1) // BLOCK) for _, prefix, rest, output, *_ in requests)
     running = engine(
         most + spare_blocks,
         max_num_seqs=max_num_seqs,
@@ -74,8 +76,8 @@ def test_every_request_ends_with_what_it_gives_alone(
     states, aborts, step = [], [], 0
     while waiting or running.has_work or running._launched:
         while waiting and (waiting[0][0] == 0 or not running.has_work):
-            _, prefix, rest, output, patience, n = waiting.pop(0)
-            states.append((submit(running, prefix + rest, output, n), prefix + rest, output))
+            _, prefix, rest, output, patience, n, lockstep = waiting.pop(0)
+            states.append((submit(running, prefix + rest, output, n, lockstep), prefix + rest, output))
             if patience is not None:
                 aborts.append((step + patience, states[-1][0]))
         if waiting:
@@ -83,6 +85,8 @@ def test_every_request_ends_with_what_it_gives_alone(
         for when, state in aborts:
             if when == step:
                 running.abort(state)
+        if step in interruptions:
+            running.restart()
         running.step()
         check_blocks(running.scheduler)
         step += 1
