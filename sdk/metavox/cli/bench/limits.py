@@ -28,6 +28,13 @@ class Machine:
     read_bytes_per_second: float
     flops_per_second: float
 
+    def better(self, other: Machine) -> Machine:
+        """The better rates of two measurements."""
+        return Machine(
+            max(self.read_bytes_per_second, other.read_bytes_per_second),
+            max(self.flops_per_second, other.flops_per_second),
+        )
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -105,11 +105,17 @@ class Report:
         runner = llm._driver.engine.runner
         assert isinstance(runner, Runner)
         vocab_size, work = runner.model.config.vocab_size, work_of(runner)
-        rounds = [run_rounds(llm, workload, num_seqs, vocab_size, say) for num_seqs in workload.num_seqs]
-        say("the machine's limits")
         num_bytes = runner.model.nbytes if work is None else work.weight_bytes
-        dtype = getattr(torch, llm.info.dtype)
-        machine = measure_machine(runner.device, num_bytes, settings["quantization"], dtype)
+
+        def measure() -> Machine:
+            say("the machine's limits")
+            return measure_machine(
+                runner.device, num_bytes, settings["quantization"], getattr(torch, llm.info.dtype)
+            )
+
+        before = measure()
+        rounds = [run_rounds(llm, workload, num_seqs, vocab_size, say) for num_seqs in workload.num_seqs]
+        machine = before.better(measure())  # a busy moment must not make the limit look reached
         results = [
             _result(num_seqs, found, workload, machine, work)
             for num_seqs, found in zip(workload.num_seqs, rounds, strict=True)

@@ -376,3 +376,7 @@ def test_rounds_that_differ_much_are_told():
 
     assert "The best round was 2.0 times as fast as the worst" in " ".join(unsteady.as_text(80).split())
     assert "The best round" not in a_report(results=[Result(1, [steady, steady], limit, limit)]).as_text(80)
+
+
+def test_a_busy_moment_does_not_lower_the_limit():
+    assert Machine(10.0, 5.0).better(Machine(7.0, 8.0)) == Machine(10.0, 8.0)
