@@ -19,8 +19,11 @@ class Driver:
     """Hands requests to the engine and steps it.
 
     There is no thread that runs for its own sake. Whoever waits takes the lock and makes a step, in which
-    the requests of all callers run together; the others find their results when they get the lock. So nobody can
+    the requests of all callers run together; the others look for their results after each step. So nobody can
     wait for ever for someone who has gone, and nothing is left running when nobody waits.
+
+    A caller may be interrupted (Ctrl-C) between any two instructions. Whoever takes the next turn sees that a turn
+    was begun and not ended, and has the engine start again from the tokens that are known.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Sequences
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -15,6 +15,7 @@ from metavox.engine.inputs import StepBuffers, StepInputs
 from metavox.engine.sampler import Sampler
 from metavox.engine.sampling import Row, SamplingBatch
 from metavox.engine.scheduler import Slice
+from metavox.engine.worker import Worker
 from metavox.models.decoder import Decoder
 from metavox_kernels import LayerCache
 
@@ -65,7 +66,7 @@ class Runner:
         self._shape = (max_num_seqs, max_num_batched_tokens, max_blocks, caches[0].block_size)
         self._last_tokens = torch.zeros(max_num_seqs, dtype=torch.int64, device=self.device)
         self._static_bytes = model.nbytes + sum(map(_nbytes, caches))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metavox-device")
+        self._worker = Worker("metavox-device")
         self.reset()
 
     def reset(self) -> None:
@@ -77,7 +78,7 @@ class Runner:
         """Set a planned step going. At most one other may be under way."""
         inputs = next(self._buffers).fill(plan)
         rows = [Row(piece.sequence, piece.index + at) for piece in plan for at in range(piece.num_sampled)]
-        return self._thread.submit(self._run, inputs, self._sampler.prepare(rows), torch.get_num_threads())
+        return self._worker.submit(self._run, inputs, self._sampler.prepare(rows), torch.get_num_threads())
 
     @torch.inference_mode()
     def _run(self, inputs: StepInputs, sampling: SamplingBatch, num_threads: int) -> StepResult:
@@ -104,7 +105,7 @@ class Runner:
 
     def close(self) -> None:
         """Wait for the step under way, end the thread and let go of weights and caches."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._worker.close()
         del self.model, self.caches
 
     def memory_bytes(self) -> int:
