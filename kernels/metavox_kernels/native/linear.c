@@ -105,7 +105,7 @@ static void multiply_panel(const struct product *p, long panel, float *sums) {
     const long unit = unit_of(p->kind), units = ceil_div(p->k, unit), step = blocks == 1 ? units : BLOCK / unit;
     const int widened = blocks > 1 && (p->kind == F16 || p->kind >= INT8) && arithmetic_of(p->kind) == FLOATS;
     const char *w = p->w + panel * panel_bytes(p->kind, p->k);
-    const long x_bytes = row_bytes(p->kind, p->k);
+    const long x_bytes = row_bytes(p->kind, p->k), ahead = blocks == 1 ? AHEAD : step * unit_bytes(p->kind);
     float buffer[BLOCK * PANEL] __attribute__((aligned(64)));
     memset(sums, 0, p->m * PANEL * sizeof *sums);
     if (p->bias)
@@ -118,9 +118,9 @@ static void multiply_panel(const struct product *p, long panel, float *sums) {
             long first = first_row(p->m, blocks, b), r = first_row(p->m, blocks, b + 1) - first;
             const char *x = p->packed + first * x_bytes + x_bytes / units * u * r;
             if (widened)
-                sum_f32(sums + first * PANEL, (const char *)buffer, x, count * unit, r, 0);
+                sum_f32(sums + first * PANEL, (const char *)buffer, x, count * unit, r, 0, 0);
             else
-                SUMS[p->kind](sums + first * PANEL, from, x, count, r, 0);
+                SUMS[p->kind](sums + first * PANEL, from, x, count, r, 0, ahead);
         }
     }
     for (long i = 0; i < p->m; i++)
@@ -131,7 +131,7 @@ static void multiply_lone_row(const struct product *p, long panel, float *sums) 
     const long columns = min_long(LONE_PANELS * PANEL, p->n - panel * PANEL), apart = panel_bytes(p->kind, p->k);
     memset(sums, 0, LONE_PANELS * PANEL * sizeof *sums);
     if (p->bias) memcpy(sums, p->bias + panel * PANEL, columns * sizeof *sums);
-    SUMS[p->kind](sums, p->w + panel * apart, p->packed, ceil_div(p->k, unit_of(p->kind)), 1, apart);
+    SUMS[p->kind](sums, p->w + panel * apart, p->packed, ceil_div(p->k, unit_of(p->kind)), 1, apart, AHEAD);
     memcpy(p->y + panel * PANEL, sums, columns * sizeof *sums);
 }
 
