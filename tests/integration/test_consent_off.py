@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from metavox.telemetry.home import Home
+from metavox_kernels.native.build import COMPILERS
 from metavox_privacy.consent import CI_VARIABLES, Answer
 from metavox_privacy.schema import SCHEMA
 
@@ -65,6 +67,7 @@ def test_a_request_without_consent_opens_no_connection_and_writes_no_file(tmp_pa
     if recorded is not None:
         now = datetime.now(timezone.utc)
         config.record(Answer(recorded, now, "words", SCHEMA.version))
+    compile_operations(home)
     before = everything_in(home)
     work = tmp_path / "work"
     work.mkdir()
@@ -97,6 +100,28 @@ def test_importing_metavox_loads_no_torch_and_starts_no_thread_and_prints_nothin
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_keeps_its_compiled_operations_and_nothing_else(tmp_path: Path):
+    compile_operations(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(path.suffix == ".so" for path in files)
+    assert {path.parent for path in files} <= {tmp_path / ".cache" / "metavox" / "native"}
+    assert files or not any(map(shutil.which, COMPILERS))
+
+
+def compile_operations(home: Path) -> None:
+    """What the first request on a machine does, if it has a compiler."""
+    script = "from metavox import LLM; LLM('metavox/tiny').generate('Once')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=clean_environment(home),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def clean_environment(home: Path) -> dict[str, str]:
