@@ -4,11 +4,13 @@ On the CPU that is compiled C, wherever the arguments' dtypes and layout are tho
 a compiler; else the naive twin, which runs on every device torch knows.
 """
 
+import torch
 from torch import Tensor
 
 from metavox_kernels.attention import LayerCache, PagedBatch, paged_attention_naive
 from metavox_kernels.gated import gelu_tanh_and_mul_naive, silu_and_mul_naive
 from metavox_kernels.native import attention, elementwise
+from metavox_kernels.native.build import load_all
 from metavox_kernels.native.linear import pack_weight
 from metavox_kernels.native.sample import greedy, mask_logits, penalize, sample, token_logprobs
 from metavox_kernels.rms_norm import add_rms_norm_naive, rms_norm_naive
@@ -22,12 +24,19 @@ __all__ = [
     "pack_weight",
     "paged_attention",
     "penalize",
+    "prepare_device",
     "rms_norm",
     "rotate_and_store",
     "sample",
     "silu_and_mul",
     "token_logprobs",
 ]
+
+
+def prepare_device(device: torch.device) -> None:
+    """Make ready what the operations need there: on a CPU, a few seconds of compiling the first time of all."""
+    if device.type == "cpu":
+        load_all()
 
 
 def paged_attention(

@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
@@ -45,6 +46,13 @@ def load(name: str) -> ctypes.CDLL | None:
 def reason(name: str) -> str | None:
     """Why `load` answers None, in words for a person; None where it has the library."""
     return _outcome(name)[1]
+
+
+def load_all() -> None:
+    """`load` every source of this folder, those that must be compiled at the same time."""
+    names = [source.stem for source in SOURCES.glob("*.c")]
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(load, names))
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from metavox.errors import InvalidArgument, shown
 from metavox.models.config import DecoderConfig
 from metavox.models.decoder import Decoder
 from metavox.models.registry import read_config
+from metavox_kernels import prepare_device
 
 # (sequences, tokens) in one step; a host is no faster with more.
 STEP_LIMITS = {"cuda": (256, 2048), "mps": (32, 512), "cpu": (32, 512)}
@@ -50,6 +51,7 @@ def build_engine(config: EngineConfig) -> Engine:
     # config.json too, and would be the one to complain of it.
     own = config.tokenizer == config.model  # vLLM's users name it twice, and a hub id is no folder
     words = tokenizer_folder(location.folder, None if own else config.tokenizer)
+    prepare_device(device)
     with _memory_for("the weights", "choose a smaller model or dtype, or another device", torch.OutOfMemoryError):
         model = load_decoder(
             location.folder,
