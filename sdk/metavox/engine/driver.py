@@ -33,8 +33,9 @@ class Driver:
         self._lock = threading.RLock()
         self._in_turn: int | None = None  # the thread that has it
         self._is_broken = False  # whether somebody was interrupted while they changed the engine
-        self._stepped = threading.Condition()
-        self._num_turns = 0
+        self._turn = object()  # another one after each
+        # No condition variable: who is interrupted on the way into its lock never gives that back.
+        self._waiting: deque[threading.Lock] = deque()
         self._door = threading.Lock()
         self._arrived: deque[RequestState] = deque()
         self._unwanted: deque[RequestState] = deque()
@@ -89,15 +90,14 @@ class Driver:
             raise RuntimeError("A signal handler or finalizer may not call the LLM whose step it interrupts.")
         try:
             while not done():
-                turn = self._num_turns
+                turn = self._turn
                 if self._lock.acquire(blocking=False):
                     self._in_turn = threading.get_ident()
                     if not done():
                         work()
                     self._leave()
                 else:  # not for the lock, which the one who has it may take again and again
-                    with self._stepped:
-                        self._stepped.wait_for(lambda: self._num_turns != turn)  # noqa: B023 - waits here
+                    self._wait_for_the_end_of(turn)
         except BaseException:
             self._leave()
             raise
@@ -108,9 +108,17 @@ class Driver:
             self._in_turn = None
         with contextlib.suppress(RuntimeError):  # of a thread that does not have the lock
             self._lock.release()
-        with self._stepped:
-            self._num_turns += 1
-            self._stepped.notify_all()
+        self._turn = object()
+        with contextlib.suppress(IndexError):  # when all are told, by whomever
+            while True:
+                self._waiting.popleft().release()
+
+    def _wait_for_the_end_of(self, turn: object) -> None:
+        told = threading.Lock()
+        told.acquire()
+        self._waiting.append(told)
+        if self._turn is turn:
+            told.acquire()
 
     def _end(self) -> None:
         self._move()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
 from itertools import count
 from typing import Protocol
 
@@ -16,13 +15,14 @@ from metavox.engine.runner import StepResult
 from metavox.engine.scheduler import Scheduler, Slice
 from metavox.engine.sequence import Request, Sequence
 from metavox.engine.tokenizer import HubTokenizer
+from metavox.engine.worker import Pending
 from metavox.params import SamplingParams
 
 
 class StepRunner(Protocol):
     """What the engine asks of a `Runner`."""
 
-    def launch(self, plan: list[Slice]) -> Future[StepResult]:
+    def launch(self, plan: list[Slice]) -> Pending[StepResult]:
         """See `Runner.launch`."""
         ...
 
@@ -70,7 +70,7 @@ class Engine:
         self._seed = seed
         self._ordinals = count()
         self._states: dict[Sequence, RequestState] = {}
-        self._launched: tuple[list[Slice], Future[StepResult]] | None = None
+        self._launched: tuple[list[Slice], Pending[StepResult]] | None = None
 
     def step(self) -> list[RequestState]:
         """Set the next step going, then take in what the one before brought.

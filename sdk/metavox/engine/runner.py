@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Sequences
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -15,7 +14,7 @@ from metavox.engine.inputs import StepBuffers, StepInputs
 from metavox.engine.sampler import Sampler
 from metavox.engine.sampling import Row, SamplingBatch
 from metavox.engine.scheduler import Slice
-from metavox.engine.worker import Worker
+from metavox.engine.worker import Pending, Worker
 from metavox.models.decoder import Decoder
 from metavox_kernels import LayerCache
 
@@ -74,7 +73,7 @@ class Runner:
         # Two sets: one is filled while the device reads the other.
         self._buffers = cycle([StepBuffers(*self._shape, self.device) for _ in range(2)])
 
-    def launch(self, plan: list[Slice]) -> Future[StepResult]:
+    def launch(self, plan: list[Slice]) -> Pending[StepResult]:
         """Set a planned step going. At most one other may be under way."""
         inputs = next(self._buffers).fill(plan)
         rows = [Row(piece.sequence, piece.index + at) for piece in plan for at in range(piece.num_sampled)]

@@ -21,7 +21,7 @@ def threads() -> list[threading.Thread]:
 def test_calls_are_made_in_order_on_one_other_thread():
     worker, made = Worker("tested"), []
     futures = [worker.submit(lambda at=at: made.append((at, threading.current_thread().name))) for at in range(50)]
-    futures[-1].result(10)
+    futures[-1].result()
     assert made == [(at, "tested") for at in range(50)]
     worker.close()
     assert not threads()
@@ -30,10 +30,10 @@ def test_calls_are_made_in_order_on_one_other_thread():
 
 def test_a_result_and_an_error_come_to_who_waits():
     worker = Worker("tested")
-    assert worker.submit(divmod, 7, 2).result(10) == (3, 1)
+    assert worker.submit(divmod, 7, 2).result() == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        worker.submit(divmod, 7, 0).result(10)
-    assert worker.submit(divmod, 9, 2).result(10) == (4, 1)
+        worker.submit(divmod, 7, 0).result()
+    assert worker.submit(divmod, 9, 2).result() == (4, 1)
     worker.close()
 
 
@@ -54,7 +54,7 @@ def test_who_drops_it_ends_it_and_what_was_called_is_let_go():
             return 5
 
     holder = Holder()
-    assert holder.worker.submit(holder.call).result(10) == 5
+    assert holder.worker.submit(holder.call).result() == 5
     gone = weakref.ref(holder)
     del holder
     until = time.monotonic() + 10
