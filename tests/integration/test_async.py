@@ -88,7 +88,16 @@ def test_the_loop_goes_on_while_the_model_works(llm):
     assert asyncio.run(main()) > 20
 
 
-def test_a_cancelled_task_frees_what_it_held_and_harms_no_other(llm):
+@pytest.fixture
+def steps(llm, monkeypatch):
+    """One entry for each step that the model makes."""
+    model, made = llm._llm._driver.engine.runner.model, []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda ids, *rest: made.append(len(ids)) or forward(ids, *rest))
+    return made
+
+
+def test_a_cancelled_task_frees_what_it_held_and_harms_no_other(llm, steps):
     async def main():
         doomed = [asyncio.ensure_future(llm.generate(prompt, LONG)) for prompt in some_prompts(5)]
         kept = asyncio.ensure_future(llm.generate("the", GREEDY))
@@ -101,9 +110,10 @@ def test_a_cancelled_task_frees_what_it_held_and_harms_no_other(llm):
 
     assert asyncio.run(main()).finished
     check_quiet(llm)
+    assert len(steps) < LONG.max_tokens
 
 
-def test_a_timeout_ends_the_request(llm):
+def test_a_timeout_ends_the_request(llm, steps):
     async def main():
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(llm.generate("the", LONG), timeout=0.01)
@@ -111,10 +121,11 @@ def test_a_timeout_ends_the_request(llm):
 
     asyncio.run(main())
     check_quiet(llm)
+    assert len(steps) < LONG.max_tokens
 
 
 @pytest.mark.parametrize("how", ["break", "aclose", "cancel", "never begun", "never begun, dropped"])
-def test_leaving_a_stream_early_frees_everything(llm, how):
+def test_leaving_a_stream_early_frees_everything(llm, steps, how):
     async def read():
         async for _ in llm.stream("the", LONG):
             if how == "break":
@@ -143,6 +154,7 @@ def test_leaving_a_stream_early_frees_everything(llm, how):
     assert asyncio.run(main()).finished
     gc.collect()
     check_quiet(llm)
+    assert len(steps) < LONG.max_tokens
 
 
 def test_a_loop_that_was_closed_takes_no_one_with_it(llm):
