@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "attention_rows.h"
+#include "pool.h"
 
 typedef struct {
     int64_t sequence, kv_head, first_token, num_tokens;  // of the sequence's new tokens
@@ -214,6 +215,27 @@ static double cost(const Call *call) {
 
 enum { PARALLEL_NS = 20000 };  // less is done sooner by one thread than by waking another
 
+typedef struct {
+    const Call *call;
+    const int64_t *first_task;
+    int64_t tokens, rows;
+    int failed;
+} Tiles;
+
+static void run_tiles(void *context, long begin, long end, long thread) {
+    Tiles *tiles = context;
+    Scratch scratch;
+    (void)thread;
+    if (!make_scratch(tiles->rows, tiles->call->cache->head_dim, &scratch)) {
+        __atomic_store_n(&tiles->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    for (int64_t task = begin; task < end; task++) {
+        Tile tile = tile_at(tiles->call, tiles->first_task, tiles->tokens, task);
+        run_tile(tiles->call, &tile, &scratch);
+    }
+}
+
 // See metavox_kernels.attention.paged_attention_naive; query and out are contiguous. 0 if there was no memory.
 int paged_attention(const float *query, const LayerCache *cache, const PagedBatch *batch, int64_t num_heads,
                     double scale, int64_t window, double softcap, float *out, int num_threads) {
@@ -227,22 +249,12 @@ int paged_attention(const float *query, const LayerCache *cache, const PagedBatc
         count += (length + tokens - 1) / tokens * cache->num_kv_heads;
         longest = larger(longest, smaller(tokens, length));
     }
-    int failed = 0;
     // One thread takes neighbouring heads, so that it is the one to read what look_ahead asks for.
     const int64_t many = larger(1, count / (8 * num_threads));
     const int64_t chunk = longest == 1 ? smaller(cache->num_kv_heads, many) : 1;
     if (num_threads > 1 && cost(&call) < PARALLEL_NS) num_threads = 1;
-#pragma omp parallel num_threads(num_threads) if (num_threads > 1) reduction(| : failed)
-    {
-        Scratch scratch;
-        failed = !make_scratch(longest * group, cache->head_dim, &scratch);
-#pragma omp for schedule(dynamic, chunk)
-        for (int64_t task = 0; task < count; task++) {
-            if (failed) continue;
-            Tile tile = tile_at(&call, first_task, tokens, task);
-            run_tile(&call, &tile, &scratch);
-        }
-    }
+    Tiles tiles = {&call, first_task, tokens, longest * group, 0};
+    pool_run(run_tiles, &tiles, count, 1, chunk, num_threads);
     free(first_task);
-    return !failed;
+    return !tiles.failed;
 }

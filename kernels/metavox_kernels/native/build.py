@@ -25,9 +25,9 @@ SECONDS = 120  # that a compiler may take; 2 to 4 are usual
 
 # No contraction: a product and a sum fused in one loop but not in another would make a row's result depend on
 # the rows beside it. What is to be fused says so.
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi")
-# The first that the compiler takes: some know the machine as -mcpu, Apple's has no OpenMP.
-MACHINE_FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-mcpu=native",))
+FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi")
+MACHINE_FLAGS = ("-march=native", "-mcpu=native")  # the first that the compiler takes
+POOL = "pool"  # the threads, which the other libraries share
 OFF = ("0", "off", "false", "no")
 
 
@@ -50,7 +50,8 @@ def reason(name: str) -> str | None:
 
 def load_all() -> None:
     """`load` every source of this folder, those that must be compiled at the same time."""
-    names = [source.stem for source in SOURCES.glob("*.c")]
+    names = [source.stem for source in SOURCES.glob("*.c") if source.stem != POOL]
+    load(POOL)  # once: two copies of it would have threads of their own
     with ThreadPoolExecutor(len(names)) as threads:
         list(threads.map(load, names))
 
@@ -58,9 +59,13 @@ def load_all() -> None:
 @functools.cache
 def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
     try:
-        return open_library(name, os.environ, SOURCES, None), None
+        library = open_library(name, os.environ, SOURCES, None)
     except Unavailable as why:
         return None, str(why)
+    pool = load(POOL) if name != POOL else None
+    if pool is not None:
+        library.use_pool(pool.run_loop)
+    return library, None
 
 
 def open_library(name: str, environment: Mapping[str, str], sources: Path, cache: Path | None) -> ctypes.CDLL:
@@ -149,8 +154,8 @@ def _compile(source: Path, library: Path, compiler: Path) -> None:
     os.close(handle)
     try:
         complaint = ""
-        for flags in MACHINE_FLAGS:
-            command = [str(compiler), *FLAGS, *flags, str(source), "-o", temporary, "-lm"]
+        for machine in MACHINE_FLAGS:
+            command = [str(compiler), *FLAGS, machine, str(source), "-o", temporary, "-lm"]
             done = subprocess.run(command, capture_output=True, timeout=SECONDS, text=True, errors="replace")  # noqa: S603
             if done.returncode == 0:
                 os.replace(temporary, library)

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "paged.h"
+#include "pool.h"
 
 // Numbers below which one thread is done before another would be awake.
 enum { PARALLEL_NORM = 1 << 18, PARALLEL_GATE = 1 << 16, PARALLEL_HEADS = 1 << 17 };
@@ -44,13 +45,28 @@ static void norm_row(const float *x, float *residual, const float *weight, int64
     scale_row(residual ? residual : x, weight, d, factor, out);
 }
 
+typedef struct {
+    const float *x, *weight;
+    float *residual, *out;
+    int64_t d;
+    float eps;
+} Norm;
+
+static void norm_rows(void *context, long begin, long end, long thread) {
+    const Norm *n = context;
+    const int64_t d = n->d;
+    (void)thread;
+    for (long row = begin; row < end; row++) {
+        float *residual = n->residual ? n->residual + row * d : NULL;
+        norm_row(n->x + row * d, residual, n->weight, d, n->eps, n->out + row * d);
+    }
+}
+
 // x and out: [num_rows, d]; see metavox_kernels.rms_norm. residual is NULL, or x is added to it first.
 void rms_norm(const float *x, float *residual, const float *weight, int64_t num_rows, int64_t d, double eps,
               float *out, int num_threads) {
-    int threads = threads_for(num_rows * d, PARALLEL_NORM, num_threads);
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t row = 0; row < num_rows; row++)
-        norm_row(x + row * d, residual ? residual + row * d : NULL, weight, d, (float)eps, out + row * d);
+    Norm n = {x, weight, residual, out, d, (float)eps};
+    pool_run(norm_rows, &n, num_rows, 1, num_rows, threads_for(num_rows * d, PARALLEL_NORM, num_threads));
 }
 
 INLINE vf silu(vf x) { return x / (1.0f + vf_exp(-x)); }
@@ -62,18 +78,30 @@ INLINE vf gelu_tanh(vf x) {
     return x / (1.0f + vf_exp(-u));
 }
 
-#define GATE(name, activation)                                                                        \
-    void name(const float *gate_up, int64_t num_rows, int64_t d, float *out, int num_threads) {       \
-        int threads = threads_for(num_rows * d, PARALLEL_GATE, num_threads);                          \
-        _Pragma("omp parallel for num_threads(threads) if (threads > 1)")                             \
-        for (int64_t row = 0; row < num_rows; row++) {                                                \
-            const float *gate = gate_up + row * 2 * d, *up = gate + d;                                \
-            int64_t i = 0;                                                                            \
-            for (; i + LANES <= d; i += LANES)                                                        \
-                vf_store(out + row * d + i, activation(vf_load(gate + i)) * vf_load(up + i));         \
-            size_t rest = (size_t)(d - i);                                                            \
-            vf_store_n(out + row * d + i, activation(vf_load_n(gate + i, rest)) * vf_load_n(up + i, rest), rest); \
-        }                                                                                             \
+typedef struct {
+    const float *gate_up;
+    float *out;
+    int64_t d;
+} Gate;
+
+#define GATE(name, activation)                                                                                    \
+    static void name##_rows(void *context, long begin, long end, long thread) {                                   \
+        const Gate *g = context;                                                                                  \
+        const int64_t d = g->d;                                                                                   \
+        (void)thread;                                                                                             \
+        for (long row = begin; row < end; row++) {                                                                \
+            const float *gate = g->gate_up + row * 2 * d, *up = gate + d;                                         \
+            float *out = g->out + row * d;                                                                        \
+            int64_t i = 0;                                                                                        \
+            for (; i + LANES <= d; i += LANES)                                                                    \
+                vf_store(out + i, activation(vf_load(gate + i)) * vf_load(up + i));                               \
+            size_t rest = (size_t)(d - i);                                                                        \
+            vf_store_n(out + i, activation(vf_load_n(gate + i, rest)) * vf_load_n(up + i, rest), rest);           \
+        }                                                                                                         \
+    }                                                                                                             \
+    void name(const float *gate_up, int64_t num_rows, int64_t d, float *out, int num_threads) {                   \
+        Gate g = {gate_up, out, d};                                                                               \
+        pool_run(name##_rows, &g, num_rows, 1, num_rows, threads_for(num_rows * d, PARALLEL_GATE, num_threads));  \
     }
 // gate_up: [num_rows, 2 * d], out: [num_rows, d]; see metavox_kernels.gated.
 GATE(silu_and_mul, silu)
@@ -87,7 +115,7 @@ typedef struct {
     const LayerCache *cache;
     const int64_t *slots;  // [num_tokens]
     float *query;          // [num_tokens, num_heads, head_dim]
-    int64_t num_heads, half;
+    int64_t num_tokens, num_heads, half;
     float eps;
 } Rotation;
 
@@ -183,14 +211,21 @@ static void rotate_tokens(const Rotation *r, int64_t begin, int64_t end) {
         }
 }
 
+static void rotate_tasks(void *context, long begin, long end, long thread) {
+    const Rotation *r = context;
+    (void)thread;
+    for (long task = begin; task < end; task++)
+        rotate_tokens(r, task * TOKENS, smaller(r->num_tokens, (task + 1) * TOKENS));
+}
+
 // See metavox_kernels.rotary.rotate_and_store_naive; the keys in qkv are changed.
 void rotate_and_store(float *qkv, const int64_t *positions, const float *cos, const float *sin, const float *q_norm,
                       const float *k_norm, double eps, const LayerCache *cache, const int64_t *slots,
                       int64_t num_tokens, int64_t num_heads, int64_t half, float *query, int num_threads) {
-    const Rotation r = {qkv, positions, cos, sin, q_norm, k_norm, cache, slots, query, num_heads, half, (float)eps};
+    Rotation r = {
+        qkv, positions, cos, sin, q_norm, k_norm, cache, slots, query, num_tokens, num_heads, half, (float)eps,
+    };
     const int64_t numbers = num_tokens * (num_heads + 2 * cache->num_kv_heads) * cache->head_dim;
-    int threads = threads_for(numbers, PARALLEL_HEADS, num_threads);
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t begin = 0; begin < num_tokens; begin += TOKENS)
-        rotate_tokens(&r, begin, smaller(num_tokens, begin + TOKENS));
+    const int64_t tasks = (num_tokens + TOKENS - 1) / TOKENS;
+    pool_run(rotate_tasks, &r, tasks, 1, tasks, threads_for(numbers, PARALLEL_HEADS, num_threads));
 }

@@ -7,16 +7,15 @@
 // where the machine has AVX512-bf16): x is rounded to bf16 and two k are added at a time. Dots (int8 and int4 where
 // it has VNNI): x is rounded to int8 with one scale for a row and group of 32, as llama.cpp's Q8_0 does; a group's
 // integer sum is exact.
+#include "pool.h"
 #include "sums.h"
 #include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 enum { BLOCK = 256 };  // k at a time when rows share a block of w: it and x stay in the first cache
+enum { PACK_ALONE = 8192 };          // numbers of x that are packed sooner than they are shared
 static const long CHUNK_BYTES = 1 << 20;  // of packed x: it stays in the second cache
 
 INLINE long row_bytes(enum kind kind, long k) {
@@ -135,52 +134,22 @@ static void multiply_lone_row(const struct product *p, long panel, float *sums) 
     memcpy(p->y + panel * PANEL, sums, columns * sizeof *sums);
 }
 
-// The next panels for one of `threads`, from *panel on; 0: there are none. Whoever is free takes some, and fewer
-// towards the end: another program on a core, or a slower core, then costs its share alone.
-static long take_panels(long *next, long panels, long threads, long *panel) {
-    long few;
-    *panel = __atomic_load_n(next, __ATOMIC_RELAXED);
-    do {
-        if (*panel >= panels) return 0;
-        few = threads == 1 ? panels - *panel : (panels - *panel) / (2 * threads);
-        few = few < 1 ? 1 : few > LONE_PANELS ? few / LONE_PANELS * LONE_PANELS : few;
-    } while (!__atomic_compare_exchange_n(next, panel, *panel + few, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    return few;
+static void pack_groups(void *product, long begin, long end, long thread) {
+    (void)thread;
+    pack_x(product, begin, end);
 }
 
-static void multiply_panels(const struct product *p, long t, long threads, long *next) {
-    const long panels = ceil_div(p->n, PANEL);
-    float *sums = p->sums + t * sums_length(p->m);
-    long panel, few;
-    while ((few = take_panels(next, panels, threads, &panel))) {
-        const long end = panel + few;
-        for (; p->m == 1 && panel + LONE_PANELS <= end; panel += LONE_PANELS) multiply_lone_row(p, panel, sums);
-        for (; panel < end; panel++) multiply_panel(p, panel, sums);
-    }
+static void multiply_panels(void *product, long panel, long end, long thread) {
+    const struct product *p = product;
+    float *sums = p->sums + thread * sums_length(p->m);
+    for (; p->m == 1 && panel + LONE_PANELS <= end; panel += LONE_PANELS) multiply_lone_row(p, panel, sums);
+    for (; panel < end; panel++) multiply_panel(p, panel, sums);
 }
 
-static void multiply(const struct product *p, int threads) {
-    const long groups = ceil_div(p->k, GROUP);
-    long next = 0;
-#if defined(_OPENMP)
-    if (threads > 1) {
-        const int apart = p->m * p->k > 8192;  // else a barrier takes longer than x
-        if (!apart) pack_x(p, 0, groups);
-#pragma omp parallel num_threads(threads)
-        {
-            const long t = omp_get_thread_num(), all = omp_get_num_threads();
-            if (apart) {
-                pack_x(p, groups * t / all, groups * (t + 1) / all);
-#pragma omp barrier
-            }
-            multiply_panels(p, t, all, &next);
-        }
-        return;
-    }
-#endif
-    (void)threads;
-    pack_x(p, 0, groups);
-    multiply_panels(p, 0, 1, &next);
+static void multiply(struct product *p, int threads) {
+    const long groups = ceil_div(p->k, GROUP), panels = ceil_div(p->n, PANEL);
+    pool_run(pack_groups, p, groups, 1, groups, p->m * p->k > PACK_ALONE ? threads : 1);
+    pool_run(multiply_panels, p, panels, LONE_PANELS, panels, threads);
 }
 
 // As many as have 20 microseconds of work each, by bytes of w or by products, for a common core.
@@ -227,26 +196,38 @@ void prepare(char *w, int kind, long n, long k) {
     if (n % PANEL) memset(w + bytes - panel_bytes(kind, k), 0, panel_bytes(kind, k));
 }
 
+struct packing {
+    char *w;
+    const char *from;
+    enum kind kind, from_kind;
+    long first, last, k, stride;
+};
+
+static void pack_panels(void *packing, long panel, long end, long thread) {
+    const struct packing *p = packing;
+    const long value = p->from_kind == F32 ? 4 : 2;
+    (void)thread;
+    for (panel += p->first / PANEL, end += p->first / PANEL; panel < end; panel++) {
+        const long first = panel * PANEL < p->first ? p->first : panel * PANEL;
+        const long last = min_long(p->last, (panel + 1) * PANEL);
+        char *to = p->w + panel * panel_bytes(p->kind, p->k);
+        for (long g = 0; g < ceil_div(p->k, GROUP); g++)
+            for (long row = first; row < last; row++) {
+                float x[GROUP];
+                long n = min_long(GROUP, p->k - g * GROUP);
+                read_floats(x, p->from + (row - p->first) * p->stride * value, p->from_kind, g * GROUP, n);
+                write_group(to, p->kind, row % PANEL, g, x, n);
+            }
+    }
+}
+
 // Rows first .. first + count of a weight [n, k], from `from` [count, k] of F32, F16 or BF16; one row of it lies
 // `stride` values after the other.
 void pack(char *w, int kind, long first, long count, long k, const char *from, int from_kind, long stride,
           int threads) {
-    const long value = from_kind == F32 ? 4 : 2, last = first + count;
-    (void)threads;
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(static) num_threads(threads)
-#endif
-    for (long panel = first / PANEL; panel < ceil_div(last, PANEL); panel++) {
-        const long begin = panel * PANEL < first ? first : panel * PANEL, end = min_long(last, (panel + 1) * PANEL);
-        char *to = w + panel * panel_bytes(kind, k);
-        for (long g = 0; g < ceil_div(k, GROUP); g++)
-            for (long row = begin; row < end; row++) {
-                float x[GROUP];
-                long n = min_long(GROUP, k - g * GROUP);
-                read_floats(x, from + (row - first) * stride * value, from_kind, g * GROUP, n);
-                write_group(to, kind, row % PANEL, g, x, n);
-            }
-    }
+    struct packing p = {w, from, kind, from_kind, first, first + count, k, stride};
+    const long panels = ceil_div(p.last, PANEL) - first / PANEL;
+    pool_run(pack_panels, &p, panels, 1, panels, threads);
 }
 
 // The rows `ids` [count] of a weight [n, k] as float32 [count, k]: what the products see. 0, or -1: no such row.

@@ -6,6 +6,7 @@
 // are below what top-k, min-p or the smallest weight can keep.
 #include <math.h>
 #include <stdlib.h>
+#include "pool.h"
 #include "simd.h"
 
 #define VECTORS 8                 // in a block
@@ -407,40 +408,68 @@ static int64_t sample_row(Row *row, float temperature, int64_t top_k, double top
     return draw(row, uniform);
 }
 
-// Each returns 0, or 1 where memory ran out. Rows lie one behind the other; see ../sample.py for the arguments.
-int metavox_greedy(const float *logits, int64_t rows, int64_t vocab, int64_t *tokens, int threads) {
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        Row row;
-        failed = !open_row(&row, vocab);
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < rows; i++) {
-            if (failed) continue;
-            row.logits = logits + i * vocab;
-            tokens[i] = scan(&row) ? first_largest(&row) : -1;
-        }
-        close_row(&row);
-    }
-    return failed;
+// What the rows of a call have in common; not all of it belongs to every call.
+typedef struct {
+    float *logits;
+    int64_t vocab, num_top;
+    const float *temperature, *min_p, *repetition, *presence, *frequency;
+    const int64_t *top_k, *tokens, *rows, *slots;
+    const double *top_p, *uniform;
+    const uint32_t *allowed;
+    const int32_t *history;
+    int64_t *chosen, *ranks, *top_ids;
+    float *logprobs, *top_logprobs;
+    int failed;
+} Call;
+
+// Scratch for some rows of a call; 0 if there was no memory.
+static int open_rows(Call *call, Row *row) {
+    if (open_row(row, call->vocab)) return 1;
+    __atomic_store_n(&call->failed, 1, __ATOMIC_RELAXED);
+    close_row(row);
+    return 0;
 }
 
-int metavox_sample(const float *logits, int64_t rows, int64_t vocab, const float *temperature, const int64_t *top_k,
-                   const double *top_p, const float *min_p, const double *uniform, int64_t *tokens, int threads) {
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        Row row;
-        failed = !open_row(&row, vocab);
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < rows; i++) {
-            if (failed) continue;
-            row.logits = logits + i * vocab;
-            tokens[i] = sample_row(&row, temperature[i], top_k[i], top_p[i], min_p[i], uniform[i]);
-        }
-        close_row(&row);
+static void greedy_rows(void *context, long begin, long end, long thread) {
+    Call *call = context;
+    Row row;
+    (void)thread;
+    if (!open_rows(call, &row)) return;
+    for (long i = begin; i < end; i++) {
+        row.logits = call->logits + i * call->vocab;
+        call->chosen[i] = scan(&row) ? first_largest(&row) : -1;
     }
-    return failed;
+    close_row(&row);
+}
+
+// Each returns 0, or 1 where memory ran out. Rows lie one behind the other; see ../sample.py for the arguments.
+int metavox_greedy(float *logits, int64_t rows, int64_t vocab, int64_t *tokens, int threads) {
+    Call call = {.logits = logits, .vocab = vocab, .chosen = tokens};
+    pool_run(greedy_rows, &call, rows, 1, rows, threads);
+    return call.failed;
+}
+
+static void sample_rows(void *context, long begin, long end, long thread) {
+    Call *call = context;
+    Row row;
+    (void)thread;
+    if (!open_rows(call, &row)) return;
+    for (long i = begin; i < end; i++) {
+        row.logits = call->logits + i * call->vocab;
+        call->chosen[i] = sample_row(&row, call->temperature[i], call->top_k[i], call->top_p[i], call->min_p[i],
+                                     call->uniform[i]);
+    }
+    close_row(&row);
+}
+
+int metavox_sample(float *logits, int64_t rows, int64_t vocab, const float *temperature, const int64_t *top_k,
+                   const double *top_p, const float *min_p, const double *uniform, int64_t *tokens, int threads) {
+    Call call = {
+        .logits = logits, .vocab = vocab, .temperature = temperature, .top_k = top_k, .top_p = top_p,
+        .min_p = min_p, .uniform = uniform, .chosen = tokens,
+    };
+    pool_run(sample_rows, &call, rows, 1, rows, threads);
+    return call.failed;
 }
 
 static double normaliser(Row *row) {
@@ -478,40 +507,73 @@ static void top_of(Row *row, int64_t num_top, double normal, int64_t *ids, float
     }
 }
 
-int metavox_token_logprobs(const float *logits, int64_t rows, int64_t vocab, const int64_t *tokens, int64_t num_top,
-                           float *logprobs, int64_t *ranks, int64_t *top_ids, float *top_logprobs, int threads) {
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        Row row;
-        failed = !open_row(&row, vocab);
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < rows; i++) {
-            if (failed) continue;
-            row.logits = logits + i * vocab;
-            scan(&row);
-            double normal = normaliser(&row);
-            float logit = row.logits[tokens[i] < 0 ? 0 : tokens[i]];
-            logprobs[i] = (float)((double)(logit - row.largest) - normal);
-            ranks[i] = rank_of(&row, logit);
-            if (num_top) top_of(&row, num_top, normal, top_ids + i * num_top, top_logprobs + i * num_top);
-        }
-        close_row(&row);
+static void logprob_rows(void *context, long begin, long end, long thread) {
+    Call *call = context;
+    const int64_t num_top = call->num_top;
+    Row row;
+    (void)thread;
+    if (!open_rows(call, &row)) return;
+    for (long i = begin; i < end; i++) {
+        row.logits = call->logits + i * call->vocab;
+        scan(&row);
+        double normal = normaliser(&row);
+        float logit = row.logits[call->tokens[i] < 0 ? 0 : call->tokens[i]];
+        call->logprobs[i] = (float)((double)(logit - row.largest) - normal);
+        call->ranks[i] = rank_of(&row, logit);
+        if (num_top) top_of(&row, num_top, normal, call->top_ids + i * num_top, call->top_logprobs + i * num_top);
     }
-    return failed;
+    close_row(&row);
+}
+
+int metavox_token_logprobs(float *logits, int64_t rows, int64_t vocab, const int64_t *tokens, int64_t num_top,
+                           float *logprobs, int64_t *ranks, int64_t *top_ids, float *top_logprobs, int threads) {
+    Call call = {
+        .logits = logits, .vocab = vocab, .tokens = tokens, .num_top = num_top, .logprobs = logprobs,
+        .ranks = ranks, .top_ids = top_ids, .top_logprobs = top_logprobs,
+    };
+    pool_run(logprob_rows, &call, rows, 1, rows, threads);
+    return call.failed;
+}
+
+static void mask_rows(void *context, long begin, long end, long thread) {
+    const Call *call = context;
+    const int64_t vocab = call->vocab, words = (vocab + 31) / 32;
+    (void)thread;
+    for (long i = begin; i < end; i++) {
+        float *row = call->logits + call->rows[i] * vocab;
+        for (int64_t word = 0; word < words; word++) {
+            uint32_t bits = call->allowed[i * words + word];
+            if (bits == UINT32_MAX) continue;
+            int64_t last = word * 32 + 32 < vocab ? 32 : vocab - word * 32;
+            for (int64_t j = 0; j < last; j++) row[word * 32 + j] = bits >> j & 1 ? row[word * 32 + j] : -INFINITY;
+        }
+    }
 }
 
 void metavox_mask_logits(float *logits, int64_t vocab, const int64_t *rows, int64_t num_masks, const uint32_t *allowed,
                          int threads) {
-    int64_t words = (vocab + 31) / 32;
-#pragma omp parallel for num_threads(threads)
-    for (int64_t i = 0; i < num_masks; i++) {
-        float *row = logits + rows[i] * vocab;
-        for (int64_t word = 0; word < words; word++) {
-            uint32_t bits = allowed[i * words + word];
-            if (bits == UINT32_MAX) continue;
-            int64_t end = word * 32 + 32 < vocab ? 32 : vocab - word * 32;
-            for (int64_t j = 0; j < end; j++) row[word * 32 + j] = bits >> j & 1 ? row[word * 32 + j] : -INFINITY;
+    Call call = {.logits = logits, .vocab = vocab, .rows = rows, .allowed = allowed};
+    pool_run(mask_rows, &call, num_masks, 1, num_masks, threads);
+}
+
+static void penalize_rows(void *context, long begin, long end, long thread) {
+    const Call *call = context;
+    const int64_t vocab = call->vocab;
+    (void)thread;
+    for (long i = begin; i < end; i++) {
+        float *row = call->logits + call->rows[i] * vocab;
+        const int32_t *seen = call->history + call->slots[i] * vocab;
+        for (int64_t start = 0; start < vocab; start += BLOCK) {
+            int64_t last = start + BLOCK < vocab ? start + BLOCK : vocab;
+            int32_t some = 0;
+            for (int64_t j = start; j < last; j++) some |= seen[j];
+            if (!some) continue;
+            for (int64_t j = start; j < last; j++) {
+                if (!seen[j]) continue;
+                float x = row[j] > 0 ? row[j] / call->repetition[i] : row[j] * call->repetition[i];
+                x = x - call->frequency[i] * (float)(seen[j] >> 1);
+                row[j] = x - call->presence[i] * (float)(seen[j] > 1);
+            }
         }
     }
 }
@@ -519,21 +581,9 @@ void metavox_mask_logits(float *logits, int64_t vocab, const int64_t *rows, int6
 void metavox_penalize(float *logits, int64_t vocab, int64_t num_rows, const int64_t *rows, const int32_t *history,
                       const int64_t *slots, const float *repetition, const float *presence, const float *frequency,
                       int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t i = 0; i < num_rows; i++) {
-        float *row = logits + rows[i] * vocab;
-        const int32_t *seen = history + slots[i] * vocab;
-        for (int64_t start = 0; start < vocab; start += BLOCK) {
-            int64_t end = start + BLOCK < vocab ? start + BLOCK : vocab;
-            int32_t some = 0;
-            for (int64_t j = start; j < end; j++) some |= seen[j];
-            if (!some) continue;
-            for (int64_t j = start; j < end; j++) {
-                if (!seen[j]) continue;
-                float x = row[j] > 0 ? row[j] / repetition[i] : row[j] * repetition[i];
-                x = x - frequency[i] * (float)(seen[j] >> 1);
-                row[j] = x - presence[i] * (float)(seen[j] > 1);
-            }
-        }
-    }
+    Call call = {
+        .logits = logits, .vocab = vocab, .rows = rows, .history = history, .slots = slots,
+        .repetition = repetition, .presence = presence, .frequency = frequency,
+    };
+    pool_run(penalize_rows, &call, num_rows, 1, num_rows, threads);
 }

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch  # before any library is opened: its OpenMP runtime is the one to share
+import torch
 
 from metavox_kernels.native import build
 
