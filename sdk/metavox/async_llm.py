@@ -106,10 +106,15 @@ class AsyncLLM:
         from metavox.engine.stream import Chunks
 
         chunks = Chunks(state)
+        counted = False
         async for _ in self._updates(state):
-            for chunk in chunks.take(self._llm._driver.engine.runner.memory_bytes()):
+            ready = chunks.take(self._llm._driver.engine.runner.memory_bytes())
+            if state.finished and not counted:  # now, since whoever has the last chunk may not ask for more
+                self._llm._record([state])
+                counted = True
+            for chunk in ready:
                 yield chunk
-        self._llm._finish([state])
+        self._llm._outcome([state])
 
     async def _updates(self, state: RequestState) -> AsyncIterator[None]:
         """Yields whenever a step brought something, the last time when the request has ended."""

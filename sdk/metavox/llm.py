@@ -325,15 +325,19 @@ class LLM:
         self._record(finished)
 
     def _finish(self, states: Sequence[RequestState]) -> list[RequestOutput]:
-        """The outputs of requests that have ended, or what ended them."""
+        """The outputs of requests that have ended, or what ended them; they are counted."""
         self._record(states)
+        return self._outcome(states)
+
+    def _outcome(self, states: Sequence[RequestState]) -> list[RequestOutput]:
         for state in states:
             if state.error is not None:
                 raise state.error
         outputs = [self._output(state) for state in states]
         failed = [at for at, output in enumerate(outputs) if _has_failed(output)]
         if failed:
-            raise _non_finite(self.info, failed, outputs)
+            forms = any(states[at].request.params.structured_outputs for at in failed)
+            raise _non_finite(self.info, failed, outputs, structured=forms)
         return outputs
 
     def _output(self, state: RequestState) -> RequestOutput:
@@ -383,7 +387,7 @@ class CompletionStream(Iterator[CompletionChunk]):
             raise
         finished = state.finished
         ready = chunks.take(driver.engine.runner.memory_bytes())
-        if finished:
+        if finished or (ready and ready[-1].output is not None):  # it may have ended meanwhile
             self._over = True
             self._llm._finish([state])
         self._ready = ready
@@ -412,11 +416,15 @@ def _has_failed(output: RequestOutput) -> bool:
     return any(completion.finish_reason == "error" for completion in output.outputs)
 
 
-def _non_finite(info: EngineInfo, failed: Sequence[int], outputs: Sequence[RequestOutput]) -> NonFiniteLogits:
+def _non_finite(
+    info: EngineInfo, failed: Sequence[int], outputs: Sequence[RequestOutput], *, structured: bool = False
+) -> NonFiniteLogits:
     advice = "use dtype='bfloat16' or 'float32'" if info.dtype == "float16" else "its weights may be damaged"
     which = ", ".join(map(str, failed[:5])) + (", ..." if len(failed) > 5 else "")
+    # The device gives the same answer where a form came to a place from which no token of the model goes on.
+    other = ", or its structured_outputs cannot be gone on with by any token of the model" if structured else ""
     return NonFiniteLogits(
-        f"The model produced NaN or infinity in {info.dtype} for prompt {which}; {advice}.", outputs=outputs
+        f"The model produced NaN or infinity in {info.dtype} for prompt {which}; {advice}{other}.", outputs=outputs
     )
 
 

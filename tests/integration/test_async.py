@@ -157,6 +157,22 @@ def test_leaving_a_stream_early_frees_everything(llm, steps, how):
     assert len(steps) < LONG.max_tokens
 
 
+def test_a_stream_is_counted_when_its_last_chunk_is_told(llm, monkeypatch):
+    counted = []
+    monkeypatch.setattr(llm._llm.recorder, "finished", lambda batch: counted.extend(batch))
+
+    async def main():
+        async for chunk in llm.stream("the", GREEDY):
+            if chunk.finish_reason:
+                break
+        assert len(counted) == 1
+        assert [chunk async for chunk in llm.stream("the", GREEDY)][-1].finish_reason
+        assert len(counted) == 2
+
+    asyncio.run(main())
+    check_quiet(llm)
+
+
 def test_a_loop_that_was_closed_takes_no_one_with_it(llm):
     loop = asyncio.new_event_loop()
     task = loop.create_task(llm.generate("the", LONG))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metavox import LLM, SamplingParams, StructuredOutputsParams
-from metavox.errors import InvalidRequest
+from metavox.errors import InvalidRequest, NonFiniteLogits
 from tests.checkpoints import one_cpu_thread, write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
@@ -61,14 +61,15 @@ def test_more_completions_than_may_run_at_once_all_come(folder):
     assert_idle(llm)
 
 
-def test_completions_compute_their_prompt_once(llm):
+@pytest.mark.parametrize("prompt_logprobs", [None, 1])
+def test_completions_compute_their_prompt_once(folder, prompt_logprobs):
+    llm = LLM(folder)
     forward, counted = llm._driver.engine.runner.model.forward, []
     llm._driver.engine.runner.model.forward = lambda ids, *rest: counted.append(len(ids)) or forward(ids, *rest)
-    try:
-        llm.generate({"prompt_token_ids": list(range(200, 281))}, SamplingParams(n=4, max_tokens=1))
-    finally:
-        llm._driver.engine.runner.model.forward = forward
+    params = SamplingParams(n=4, max_tokens=1, prompt_logprobs=prompt_logprobs)
+    output = llm.generate({"prompt_token_ids": list(range(200, 281))}, params)
     assert sum(counted) == 81 + 3
+    assert prompt_logprobs is None or len(output.prompt_logprobs) == 81
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,17 @@ def test_a_form_that_cannot_be_followed_is_refused(bundled, form, words):
     with pytest.raises(InvalidRequest, match=words):
         bundled.generate(TELL, SamplingParams(structured_outputs=StructuredOutputsParams(**form)))
     assert_idle(bundled)
+
+
+def test_a_form_that_no_token_goes_on_with_is_told_of(tmp_path):
+    llm = LLM(write_checkpoint(tmp_path, vocab_size=80))  # has an "a", and no "z"
+    form = StructuredOutputsParams(regex="a+z+")
+    with pytest.raises(InvalidRequest, match=r"choice cannot be used: .* the model's tokens can begin"):
+        llm.generate("a", SamplingParams(structured_outputs=StructuredOutputsParams(choice=["zz"])))
+    ended = llm.generate("a", SamplingParams(structured_outputs=form, max_tokens=9)).outputs[0]
+    assert ended.text == "a" * 9
+    with pytest.raises(NonFiniteLogits, match="or its structured_outputs cannot be gone on with"):
+        llm.generate("a", SamplingParams(structured_outputs=StructuredOutputsParams(regex="az")))
 
 
 def test_metrics_tell_of_every_token(llm):

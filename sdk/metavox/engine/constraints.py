@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metavox.engine.grammar import Grammar, grammar_compiler
 from metavox.engine.matchers import BadWords
+from metavox.engine.prompts import check_unicode
 from metavox.engine.tokenizer import HubTokenizer
 from metavox.errors import InvalidRequest, shown
 from metavox.params import SamplingParams
@@ -96,6 +97,7 @@ def _bad_words(params: SamplingParams, tokenizer: HubTokenizer | None) -> BadWor
 
 def _tokenized(word: str, tokenizer: HubTokenizer) -> list[tuple[int, ...]]:
     """The word's tokens at the beginning of a text, and after a space. vLLM's, and those of another number."""
+    check_unicode(word, "A bad word")
     bare, spaced = (
         tuple(tokenizer.inner.encode(prefix + word.lstrip(), add_special_tokens=False)) for prefix in ("", " ")
     )

@@ -78,6 +78,7 @@ class GrammarCompiler:
         if not eos_token_ids:
             raise InvalidRequest("structured_outputs needs an end-of-sequence token, and the model has none.")
         self._end_ids = np.array(sorted(eos_token_ids), dtype=np.int64)
+        self._vocab_size = vocab_size
         self._library = _library()
         self._tokenizer = self._read(tokenizer, vocab_size)
         self._kept: OrderedDict[StructuredOutputsParams, Grammar] = OrderedDict()
@@ -112,11 +113,22 @@ class GrammarCompiler:
         return grammar
 
     def _compiled(self, form: StructuredOutputsParams) -> Grammar:
-        prototype = self._library.LLMatcher(self._tokenizer, self._source(form), log_level=0)
+        try:
+            prototype = self._library.LLMatcher(self._tokenizer, self._source(form), log_level=0)
+        except ValueError as error:  # half a surrogate pair, a schema that is nested too deep
+            raise _unusable(form, str(error)) from error
         if prototype.is_error():
-            name = "json" if form.json else "regex" if form.regex else "choice" if form.choice else "json_object"
-            raise InvalidRequest(f"StructuredOutputsParams.{name} cannot be used: {prototype.get_error()[:500]}")
-        return Grammar(prototype, self._end_ids, -(-self._tokenizer.vocab_size // 32))
+            raise _unusable(form, prototype.get_error())
+        grammar = Grammar(prototype, self._end_ids, -(-self._tokenizer.vocab_size // 32))
+        if not self._can_begin(grammar):
+            raise _unusable(form, "no text has this form, or none that the model's tokens can begin")
+        return grammar
+
+    def _can_begin(self, grammar: Grammar) -> bool:
+        allowed = np.full(-(-self._vocab_size // 32), -1, dtype=np.int32)
+        grammar.matcher().fill(allowed)
+        bits = np.unpackbits(allowed.view(np.uint8), bitorder="little")  # a tokenizer may have more of them
+        return bool(bits[: self._vocab_size].any())
 
     def _source(self, form: StructuredOutputsParams) -> str:
         matcher = self._library.LLMatcher
@@ -127,6 +139,11 @@ class GrammarCompiler:
         schema = '{"type": "object"}' if form.json is None else form.json
         options = {"whitespace_flexible": False} if form.disable_any_whitespace else {}
         return str(matcher.grammar_from_json_schema(schema, overrides=options))
+
+
+def _unusable(form: StructuredOutputsParams, reason: str) -> InvalidRequest:
+    name = "json" if form.json else "regex" if form.regex else "choice" if form.choice else "json_object"
+    return InvalidRequest(f"StructuredOutputsParams.{name} cannot be used: {reason[:500]}")
 
 
 def _plain_json(backend: Any) -> str:

@@ -90,9 +90,9 @@ def _encode(text: str, tokenizer: Tokenizer | None) -> list[int]:
     return tokenizer.encode(text)
 
 
-def check_unicode(text: str) -> None:
+def check_unicode(text: str, what: str = "The prompt") -> None:
     """Raise InvalidRequest for half a surrogate pair, which no tokenizer takes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidRequest(f"The prompt is no valid Unicode text: {error}.") from None
+        raise InvalidRequest(f"{what} is no valid Unicode text: {error}.") from None

@@ -176,7 +176,9 @@ class Scheduler:
 
     def _prefix(self, sequence: Sequence) -> list[bytes]:
         """The blocks that may come from the cache: the last token is always computed, for its logits."""
-        if not self._prefix_caching or sequence.params.prompt_logprobs is not None:
+        # The prompt's log probabilities are those that its first completion computes.
+        needs_prompt = sequence.params.prompt_logprobs is not None and sequence.index == 0
+        if not self._prefix_caching or needs_prompt:
             return []
         most = (sequence.num_tokens - 1) // self.blocks.block_size
         return sequence.names(self.blocks.block_size)[:most]

@@ -122,6 +122,11 @@ def test_a_bad_word_without_tokens_is_refused():
         check(Words(), bad_words=["bird"])
 
 
+def test_a_bad_word_that_is_no_text_is_refused():
+    with pytest.raises(InvalidRequest, match="A bad word is no valid Unicode text"):
+        check(Words(), bad_words=["\ud800"])
+
+
 def test_what_waits_for_tokens_and_what_merely_depends_on_them():
     structured = SamplingParams(structured_outputs=StructuredOutputsParams(regex="a"))
     longer, text, single = (SamplingParams(bad_words=[word]) for word in ([1, 2], "a", [1]))

@@ -159,6 +159,10 @@ def test_any_json_object_is_an_object(byte_level):
         ({"json": {"type": "objekt"}}, r"json cannot be used: .*objekt"),
         ({"json": {"$ref": "#/nowhere"}}, r"json cannot be used: .*/nowhere"),
         ({"json": {"type": "string", "if": {}}}, r'json cannot be used: .*\["if"\]'),
+        ({"json": '{"items":' * 300 + "{}" + "}" * 300}, r"json cannot be used: recursion limit"),
+        ({"json": {"const": "\ud800"}}, r"json cannot be used: .*hex escape"),
+        ({"regex": "\ud800"}, r"regex cannot be used: .*surrogates"),
+        ({"regex": r"[^\s\S]"}, r"regex cannot be used: no text has this form"),
     ],
 )
 def test_a_form_that_cannot_be_followed_is_refused_with_what_is_wrong(byte_level, form, message):
