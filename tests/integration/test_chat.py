@@ -62,6 +62,32 @@ def test_several_conversations_are_answered_at_once_in_their_order(llm):
     assert isinstance(llm.chat([other], GREEDY), list)
 
 
+def test_a_list_of_text_parts_is_read_as_its_text(llm):
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "there"}]
+    output = llm.chat([{"role": "user", "content": parts}], GREEDY)
+    assert output.prompt == "<s>user: Hello\nthere</s>assistant:"
+    assert len(parts) == 2
+
+
+def test_a_template_that_goes_through_the_parts_gets_them(llm):
+    template = (
+        "{%- for m in messages -%}{%- for part in m['content'] -%}[{{ part.text }}]{%- endfor -%}{%- endfor -%}"
+    )
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "there"}]
+    output = llm.chat([{"role": "user", "content": parts}], GREEDY, chat_template=template)
+    assert output.prompt == "[Hello][there]"
+
+
+@pytest.mark.parametrize(
+    "part", [{"type": "image_url", "image_url": {"url": "fox.png"}}, {"type": "text"}, "Hello", None], ids=str
+)
+def test_a_part_that_is_no_text_is_refused(llm, part):
+    loop = "{% for part in messages[0].content %}{{ part }}{% endfor %}"
+    for settings in ({}, {"chat_template": loop}):
+        with pytest.raises(InvalidRequest, match="the engine takes no images"):
+            llm.chat([{"role": "user", "content": [part]}], GREEDY, **settings)
+
+
 def test_tools_and_more_names_reach_the_template(llm):
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
     output = llm.chat(ASK, GREEDY, tools=tools, chat_template_kwargs={"quiet": True})

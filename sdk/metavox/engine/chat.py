@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metavox.engine.content import readable
 from metavox.engine.prompts import TemplatedPrompt, check_unicode
 from metavox.engine.tokenizer import HubTokenizer
 from metavox.errors import InvalidRequest, shown
@@ -26,7 +27,8 @@ def apply_chat_template(
     """A conversation as the model was trained to read it.
 
     Args:
-        messages: ``{"role": ..., "content": ...}``, in order; what else they may hold is the template's affair.
+        messages: ``{"role": ..., "content": ...}``, in order; a content is a text, or a list of
+            ``{"type": "text", "text": ...}``. What else they may hold is the template's affair.
         tokenizer: whose template is used.
         chat_template: a Jinja template instead of the tokenizer's own.
         add_generation_prompt: end with the beginning of the assistant's answer.
@@ -50,8 +52,9 @@ def apply_chat_template(
         )
     _check_names(tokenizer, chat_template_kwargs)
     try:
+        template = tokenizer.inner.get_chat_template(chat_template, tools)  # one of several, by name or by tools
         text = tokenizer.inner.apply_chat_template(
-            list(messages),
+            readable(messages, template),
             tokenize=False,
             chat_template=chat_template,
             add_generation_prompt=add_generation_prompt,
@@ -59,6 +62,8 @@ def apply_chat_template(
             tools=None if tools is None else list(tools),
             **(chat_template_kwargs or {}),
         )
+    except InvalidRequest:
+        raise
     except Exception as error:  # jinja's own, and whatever a template raises
         raise InvalidRequest(f"The chat template does not take these messages: {error}.") from error
     check_unicode(text)
