@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import typer
@@ -13,12 +16,22 @@ import typer
 
 def answer(text: str) -> None:
     """Print what was asked for."""
-    typer.echo(text)
+    _print(text, end=True)
 
 
 def part(text: str) -> None:
     """Print a piece of what was asked for, at once."""
-    typer.echo(text, nl=False)
+    _print(text, end=False)
+
+
+def _print(text: str, *, end: bool) -> None:
+    try:
+        typer.echo(text, nl=end)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # nobody reads any more, which typer ends quietly
+            raise
+        sys.stdout = None  # what is left in its buffer cannot be written at the end either
+        fail(f"standard output: {error.strerror or error}")
 
 
 def note(text: str) -> None:
@@ -30,6 +43,24 @@ def fail(message: str, code: int = 1) -> NoReturn:
     """Say in one line what went wrong, and end: 1 it failed, 2 it was called wrongly."""
     note(f"metavox: {' '.join(message.split())}")
     raise typer.Exit(code)
+
+
+def is_watched() -> bool:
+    """Whether somebody reads what is said beside the answer."""
+    return sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Callable[[str], None]]:
+    """Yields what tells a person at a terminal what is going on."""
+    if not is_watched():
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(escape(text))
 
 
 def on_terminals() -> bool:

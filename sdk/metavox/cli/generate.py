@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def generate(
     prompts: Annotated[
-        list[str], typer.Argument(help="Prompts; - reads one from standard input.", metavar="PROMPT...")
+        list[str], typer.Argument(help="Prompts; - reads one from standard input.", metavar="PROMPT")
     ],
     model: Model = "metavox/tiny",
     chat: Annotated[
@@ -74,16 +74,19 @@ def generate(
         "stop": stop or None,
     }
     try:
-        llm = LLM(
-            model,
-            device=device,
-            dtype=dtype,
-            quantization=quantization,
-            quantize_lm_head=quantize_lm_head,
-            kv_cache_dtype=kv_cache_dtype,
-            max_model_len=max_model_len,
-            speculative_config=_speculation(num_speculative_tokens),
-        )
+        with console.watched() as say:
+            say(f"Loading {model}")
+            llm = LLM(
+                model,
+                device=device,
+                dtype=dtype,
+                quantization=quantization,
+                quantize_lm_head=quantize_lm_head,
+                kv_cache_dtype=kv_cache_dtype,
+                max_model_len=max_model_len,
+                speculative_config=_speculation(num_speculative_tokens),
+            )
+        _tell_if_slow(llm)
         params = _params(llm, {name: value for name, value in sampling.items() if value is not None}, form)
         outputs = _complete(llm, texts, params, chat=chat or system is not None, system=system)
     except MetaVoxError as error:
@@ -122,6 +125,15 @@ def _read(path: Path) -> str:
         console.fail(f"--json-schema {path}: {error.strerror or error}", code=2)
     except UnicodeDecodeError:
         console.fail(f"--json-schema {path}: is no text in UTF-8", code=2)
+
+
+def _tell_if_slow(llm: LLM) -> None:
+    """Tell a person at a terminal why the compiled operations are not in use, where they are not."""
+    from metavox_kernels.native import build
+
+    why = build.reason("linear") if llm.info.device == "cpu" and console.is_watched() else None
+    if why is not None:
+        console.note(f"metavox: this will be slow: {' '.join(why.split())}")
 
 
 def _speculation(num_tokens: int | None) -> dict[str, Any] | None:

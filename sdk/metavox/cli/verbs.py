@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from metavox.cli import generate, telemetry
+from metavox.cli import console, generate, telemetry
 from metavox.cli.bench import bench
 from metavox.cli.demo import demo
 from metavox.cli.main import print_version
+
+LEAST_COLUMNS = 60  # for frames and tables, which cut the names of options where the terminal is narrower
 
 app = typer.Typer(
     name="metavox",
@@ -17,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if console.columns() >= LEAST_COLUMNS else None,
 )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,7 +81,7 @@ def _run(model: str, settings: dict[str, Any], workload: Workload) -> Report:
     from metavox.cli.bench.report import Report
 
     began = time.perf_counter()
-    with _watched() as say:
+    with console.watched() as say:
         say(f"Loading {model}")
         with LLM(
             model,
@@ -126,16 +123,3 @@ def _contribute_nothing(llm: LLM) -> None:
         raise AssertionError(consent)
 
     llm.recorder = Recorder(llm.info, Contribution(lambda: off("a benchmark is never counted"), no_journal))
-
-
-@contextlib.contextmanager
-def _watched() -> Iterator[Callable[[str], None]]:
-    """Yields what tells a person at a terminal what is going on."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-
-    with Console(stderr=True).status("") as status:
-        yield lambda text: status.update(escape(text))

@@ -11,11 +11,12 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from metavox import LLM, SamplingParams
-from metavox.cli.generate import _complete
+from metavox.cli.generate import _complete, _tell_if_slow
 from metavox.cli.verbs import app
 from tests.unit.sdk.cli.shared import SILENT, run
 
@@ -111,6 +112,38 @@ def test_each_option_reaches_what_it_names(tmp_path: Path, option: str, value: s
     assert (result.exit_code, result.stdout) == (1, "")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def on_its_own(*arguments: str, **options: Any) -> Any:
+    command = [sys.executable, "-c", "from metavox.cli.main import main; main()", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_an_answer_that_cannot_be_written_is_told_in_a_line():
+    with open("/dev/full", "w") as full:
+        done = on_its_own("generate", "Hello", "--max-tokens", "2", stdout=full)
+
+    assert done.returncode == 1
+    assert done.stderr == "metavox: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("device", "is_watched", "told"), [("cpu", True, True), ("cpu", False, False), ("mps", True, False)]
+)
+def test_a_person_is_told_why_compiled_operations_are_not_in_use(monkeypatch, capsys, device, is_watched, told):
+    monkeypatch.setattr("metavox.cli.console.is_watched", lambda: is_watched)
+    monkeypatch.setattr("metavox_kernels.native.build.reason", lambda name: "no C compiler\non the PATH")
+    _tell_if_slow(SimpleNamespace(info=SimpleNamespace(device=device)))
+    assert capsys.readouterr().err == ("metavox: this will be slow: no C compiler on the PATH\n" if told else "")
+
+
+def test_help_tells_whole_options_where_the_terminal_is_narrow():
+    environment = {**os.environ, "COLUMNS": "40"}
+    done = on_its_own("generate", "--help", stdout=subprocess.PIPE, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    assert "--num-speculative-tokens" in done.stdout
 
 
 def said(tmp_path: Path, *arguments: str) -> str:
