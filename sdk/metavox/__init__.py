@@ -31,4 +31,11 @@ def __getattr__(name: str) -> object:
         return import_module("metavox.telemetry")
     if name == "AsyncLLM":
         return import_module("metavox.async_llm").AsyncLLM
+    if name == "__version__":
+        return import_module("importlib.metadata").version("metavox")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What completion offers: what is loaded late too, and nothing that was only imported."""
+    return [*__all__, "__version__"]

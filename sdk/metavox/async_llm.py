@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from metavox.calls import ChatTemplate, Conversation, Prompt
+from metavox.calls import OF_SAMPLING_PARAMS, ChatTemplate, Conversation, Prompt
 from metavox.config import NEUTRAL_FOR_GENERATE, EngineInfo
 from metavox.errors import EngineLost, UnknownArgument, known_arguments, unknown_names
 from metavox.llm import LLM
@@ -40,12 +40,15 @@ class AsyncLLM:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def __repr__(self) -> str:
+        return f"Async{self._llm!r}"
+
     @property
     def info(self) -> EngineInfo:
         """What is loaded and where it runs."""
         return self._llm.info
 
-    @known_arguments("generate", NEUTRAL_FOR_GENERATE)
+    @known_arguments("generate", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     async def generate(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> RequestOutput:
         """Complete one prompt; see `LLM.generate`. For many, gather several calls: they run together."""
         return await self._whole(self._llm._states([prompt], sampling_params)[0])
@@ -56,7 +59,7 @@ class AsyncLLM:
         """Answer one conversation; `template` takes what `LLM.chat` takes for the template."""
         return await self._whole(self._chat_state(messages, sampling_params, template))
 
-    @known_arguments("stream", NEUTRAL_FOR_GENERATE)
+    @known_arguments("stream", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     def stream(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
     ) -> AsyncIterator[CompletionChunk]:
@@ -92,7 +95,9 @@ class AsyncLLM:
     def _chat_state(
         self, messages: Conversation, sampling_params: SamplingParams | None, template: Mapping[str, Any]
     ) -> RequestState:
-        complaint = unknown_names("chat", template, (*CHAT_ARGUMENTS, *ChatTemplate.__annotations__))
+        complaint = unknown_names(
+            "chat", template, (*CHAT_ARGUMENTS, *ChatTemplate.__annotations__), OF_SAMPLING_PARAMS
+        )
         if complaint:
             raise UnknownArgument(complaint)
         return self._llm._states([self._llm._templated(messages, **template)], sampling_params)[0]

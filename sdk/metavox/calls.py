@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypedDict, Union
 
 from metavox.errors import InvalidRequest, shown
-from metavox.params import SamplingParams
+from metavox.params import INSTEAD, SamplingParams
 
 Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
 Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
 Conversation = Sequence[Mapping[str, Any]]
+# Sampling parameters given to a call itself, as transformers takes them.
+OF_SAMPLING_PARAMS = dict.fromkeys(
+    (*INSTEAD, *(field.name for field in fields(SamplingParams))), "sampling_params=SamplingParams(...)"
+)
 
 
 class ChatTemplate(TypedDict, total=False):

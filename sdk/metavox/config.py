@@ -34,8 +34,25 @@ NEUTRAL: Neutral = {
     "disable_custom_all_reduce": (False, True),
     "download_dir": (None,),
     "hf_overrides": (None, {}),
+    "generation_config": ("auto",),
+    "hf_token": (None,),
+    "limit_mm_per_prompt": (None, {}),
     "runner": ("auto", "generate"),
+    "served_model_name": (None,),
     "task": ("auto", "generate"),
+}
+# Other names for what we have: vLLM's, transformers' and llama.cpp's.
+INSTEAD = {
+    "device_map": "device=...",
+    "load_in_4bit": "quantization='int4'",
+    "load_in_8bit": "quantization='int8'",
+    "model_path": "model=...",
+    "n_batch": "max_num_batched_tokens=...",
+    "n_ctx": "max_model_len=...",
+    "n_threads": "OMP_NUM_THREADS into the environment, or call torch.set_num_threads,",
+    "num_gpu_blocks_override": "num_kv_blocks=...",
+    "speculative_model": "speculative_config={'method': 'ngram', 'num_speculative_tokens': 4}",
+    "torch_dtype": "dtype=...",
 }
 NEUTRAL_FOR_GENERATE: Neutral = {"lora_request": (None,), "priority": (None, 0)}
 
@@ -113,8 +130,10 @@ class EngineConfig:
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgument(f"{name} must be True or False, and is {shown(getattr(self, name))}.")
         if self.quantization is not None and self.quantization not in QUANTIZATIONS:
-            choices = ", ".join(QUANTIZATIONS)
-            raise InvalidArgument(f"quantization must be None, {choices}, and is {shown(self.quantization)}.")
+            raise InvalidArgument(
+                f"quantization must be None, 'int8' or 'int4', and is {shown(self.quantization)}. It is made of "
+                "the weights as they are loaded; weights that are stored quantized are not read."
+            )
         if self.quantize_lm_head and self.quantization is None:
             raise InvalidArgument("quantize_lm_head needs quantization='int8' or 'int4'.")
         if self.kv_cache_dtype not in KV_CACHE_DTYPES:
@@ -127,12 +146,12 @@ def _speculative(given: object) -> Mapping[str, Any] | None:
         return None
     if not isinstance(given, Mapping):
         raise InvalidArgument(f"speculative_config must be a dict or None, and is {shown(given)}.")
+    config = {**SPECULATIVE, **given}
+    if config["method"] != "ngram":  # before the names, which are another method's
+        raise InvalidArgument(f"speculative_config: method must be 'ngram', and is {shown(config['method'])}.")
     complaint = unknown_names("speculative_config", map(str, given), SPECULATIVE)
     if complaint:
         raise InvalidArgument(complaint)
-    config = {**SPECULATIVE, **given}
-    if config["method"] != "ngram":
-        raise InvalidArgument(f"speculative_config: method must be 'ngram', and is {shown(config['method'])}.")
     for name in ("num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"):
         value = as_int(config[name])
         if value is None or not 1 <= value <= MOST_DRAFTED:

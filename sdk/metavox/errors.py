@@ -71,31 +71,43 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def unknown_names(where: str, given: Iterable[str], known: Iterable[str]) -> str | None:
-    """The complaint about the names in `given` that are not in `known`, or None if all are known."""
+def unknown_names(
+    where: str, given: Iterable[str], known: Iterable[str], instead: Mapping[str, str] = MappingProxyType({})
+) -> str | None:
+    """The complaint about the names in `given` that are not in `known`, or None if all are known.
+
+    `instead` has names that other libraries use, with what is written here.
+    """
     known = list(known)
     unknown = [name for name in given if name not in known]
     if not unknown:
         return None
     close = difflib.get_close_matches(unknown[0], known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if unknown[0] in instead:
+        hint = f" Write {instead[unknown[0]]} instead."
     return f"{where} does not know {', '.join(map(repr, unknown))}.{hint} It knows: {', '.join(known)}."
 
 
-def known_keywords(neutral: Neutral) -> Callable[[type[T]], type[T]]:
+def known_keywords(
+    neutral: Neutral, instead: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[type[T]], type[T]]:
     """Class decorator: `known_arguments` for ``__init__``."""
 
     def decorate(cls: type[T]) -> type[T]:
-        cls.__init__ = known_arguments(cls.__name__, neutral)(cls.__init__)  # type: ignore[method-assign]
+        cls.__init__ = known_arguments(cls.__name__, neutral, instead)(cls.__init__)  # type: ignore[method-assign]
         return cls
 
     return decorate
 
 
-def known_arguments(where: str, neutral: Neutral = MappingProxyType({})) -> Callable[[F], F]:
+def known_arguments(
+    where: str, neutral: Neutral = MappingProxyType({}), instead: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[F], F]:
     """Method decorator: arguments that do not fit the signature raise UnknownArgument with a suggestion.
 
-    A keyword of `neutral` is left out where its value is neutral, and refused where it is not.
+    A keyword of `neutral` is left out where its value is neutral, and refused where it is not. `instead` has
+    other libraries' keywords, with what is written here.
     """
 
     def decorate(method: F) -> F:
@@ -104,8 +116,8 @@ def known_arguments(where: str, neutral: Neutral = MappingProxyType({})) -> Call
 
         @functools.wraps(method)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            kwargs = _without_neutral(where, kwargs, neutral)
-            complaint = unknown_names(where, kwargs, known)
+            kwargs = _without_neutral(where, kwargs, neutral, instead)
+            complaint = unknown_names(where, kwargs, known, instead)
             if complaint:
                 raise UnknownArgument(complaint)
             try:
@@ -119,11 +131,12 @@ def known_arguments(where: str, neutral: Neutral = MappingProxyType({})) -> Call
     return decorate
 
 
-def _without_neutral(where: str, given: dict[str, Any], neutral: Neutral) -> dict[str, Any]:
+def _without_neutral(
+    where: str, given: dict[str, Any], neutral: Neutral, instead: Mapping[str, str]
+) -> dict[str, Any]:
     for name in [name for name in given if name in neutral]:
         if given[name] not in neutral[name]:
             allowed = " or ".join(map(repr, neutral[name]))
-            raise UnknownArgument(
-                f"{where}: {name} = {shown(given[name])} is not supported; give {allowed}, or leave it out."
-            )
+            advice = f"write {instead[name]} instead" if name in instead else f"give {allowed}, or leave it out"
+            raise UnknownArgument(f"{where}: {name} = {shown(given[name])} is not supported; {advice}.")
     return {name: value for name, value in given.items() if name not in neutral}

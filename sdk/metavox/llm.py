@@ -7,8 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from metavox.calls import ChatTemplate, Conversation, Params, Prompt, as_batch, as_conversations, params_for_each
-from metavox.config import NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
+from metavox.calls import (
+    OF_SAMPLING_PARAMS,
+    ChatTemplate,
+    Conversation,
+    Params,
+    Prompt,
+    as_batch,
+    as_conversations,
+    params_for_each,
+)
+from metavox.config import INSTEAD, NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
 from metavox.errors import InvalidRequest, MissingExtra, NonFiniteLogits, known_arguments, known_keywords
 from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 ENGINE_EXTRA = {"huggingface_hub", "llguidance", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
 
 
-@known_keywords(NEUTRAL)
+@known_keywords(NEUTRAL, INSTEAD)
 class LLM:
     """A loaded model.
 
@@ -126,7 +135,7 @@ class LLM:
         self, prompts: Sequence[Prompt], sampling_params: Params = None, *, use_tqdm: bool = True
     ) -> list[RequestOutput]: ...
 
-    @known_arguments("generate", NEUTRAL_FOR_GENERATE)
+    @known_arguments("generate", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     def generate(
         self,
         prompts: Prompt | Sequence[Prompt],
@@ -176,7 +185,7 @@ class LLM:
         **template: Unpack[ChatTemplate],
     ) -> list[RequestOutput]: ...
 
-    @known_arguments("chat", NEUTRAL_FOR_GENERATE)
+    @known_arguments("chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     def chat(
         self,
         messages: Conversation | Sequence[Conversation],
@@ -218,7 +227,7 @@ class LLM:
         outputs = self._run(prompts, sampling_params, use_tqdm)
         return outputs[0] if single else outputs
 
-    @known_arguments("stream", NEUTRAL_FOR_GENERATE)
+    @known_arguments("stream", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> CompletionStream:
         """Complete one prompt, and give its text as it comes.
 
@@ -230,7 +239,7 @@ class LLM:
         """
         return CompletionStream(self, self._states([prompt], sampling_params)[0])
 
-    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE)
+    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     def stream_chat(
         self,
         messages: Conversation,
@@ -255,9 +264,10 @@ class LLM:
 
     def __repr__(self) -> str:
         info = self.info
+        weights = f"{info.dtype}, {info.quantization} weights" if info.quantization else info.dtype
         return (
             f"LLM({info.requested_model!r}, {info.architecture}, {info.num_parameters:,} parameters, "
-            f"{info.dtype} on {info.device}, max_model_len={info.max_model_len})"
+            f"{weights} on {info.device}, max_model_len={info.max_model_len})"
         )
 
     def __enter__(self) -> LLM:
@@ -290,7 +300,10 @@ class LLM:
         """Requests that were checked, ready to be put in line."""
         self._driver.refuse_if_lost()
         each = params_for_each(sampling_params, len(prompts))
-        requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
+        if len(prompts) == 1:
+            requests = [self._driver.engine.check(prompts[0], each[0])]
+        else:
+            requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
         return [self._driver.engine.state(request) for request in requests]
 
     def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:

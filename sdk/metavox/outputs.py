@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
@@ -127,6 +127,15 @@ class RequestOutput:
 
     def __str__(self) -> str:
         return self.outputs[0].text
+
+    if not TYPE_CHECKING:  # type checkers see by themselves that it is no list
+
+        def __getitem__(self, index: object) -> NoReturn:
+            """Also what a ``for`` meets; vLLM gives a list for a single prompt too."""
+            raise TypeError(
+                "A RequestOutput is no list: one prompt gives one, and only a list of prompts a list of them. "
+                "Leave out the [0] or the loop, or give [prompt]."
+            )
 
 
 @dataclass(frozen=True)

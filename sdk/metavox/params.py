@@ -26,9 +26,18 @@ NEUTRAL: Neutral = {
     "truncate_prompt_tokens": (None,),
     "use_beam_search": (False,),
 }
+# Other names for what we have.
+INSTEAD = {
+    "do_sample": "temperature=0 for greedy, or a temperature above it,",
+    "guided_decoding": "structured_outputs=StructuredOutputsParams(json=..., regex=..., choice=...)",
+    "max_length": "max_tokens=...",
+    "max_new_tokens": "max_tokens=...",
+    "num_return_sequences": "n=...",
+    "stop_strings": "stop=...",
+}
 
 
-@known_keywords(NEUTRAL)
+@known_keywords(NEUTRAL, INSTEAD)
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
     """How one request is sampled and when it ends.
@@ -124,13 +133,13 @@ class SamplingParams:
                 self._set(name, number, f"an integer from 0 to {MOST_LOGPROBS}, or None")
 
     def _check_floats(self) -> None:
-        self._set("temperature", within(as_float(self.temperature), 0, HOTTEST), "from 0 to 1e6")
-        self._set("top_p", within(as_float(self.top_p), math.ulp(0), 1), "in (0, 1]")
-        self._set("min_p", within(as_float(self.min_p), 0, 1), "from 0 to 1")
+        self._set("temperature", within(as_float(self.temperature), 0, HOTTEST), "a number from 0 to 1e6")
+        self._set("top_p", within(as_float(self.top_p), math.ulp(0), 1), "a number in (0, 1]")
+        self._set("min_p", within(as_float(self.min_p), 0, 1), "a number from 0 to 1")
         repetition = within(as_float(self.repetition_penalty), 1e-6, 1e6)
-        self._set("repetition_penalty", repetition, "from 1e-6 to 1e6, 1 for none")
+        self._set("repetition_penalty", repetition, "a number from 1e-6 to 1e6, 1 for none")
         for name in ("presence_penalty", "frequency_penalty"):
-            self._set(name, within(as_float(getattr(self, name)), -2, 2), "from -2 to 2, 0 for none")
+            self._set(name, within(as_float(getattr(self, name)), -2, 2), "a number from -2 to 2, 0 for none")
 
     def _check_flags(self) -> None:
         for name in ("ignore_eos", "detokenize", "skip_special_tokens", "include_stop_str_in_output"):

@@ -307,4 +307,10 @@ def test_a_keyword_that_is_not_there_is_refused_with_a_suggestion(llm):
         llm.stream_chat([{"role": "user", "content": "the"}], chat_templat="x")
     with pytest.raises(UnknownArgument, match=r"LLM does not know 'max_len'"):
         AsyncLLM("anything", max_len=3)
+    with pytest.raises(UnknownArgument, match=r"chat does not know 'max_tokens'. Write sampling_params="):
+        llm.stream_chat([{"role": "user", "content": "the"}], max_tokens=5)
     assert asyncio.run(llm.generate("the", GREEDY, lora_request=None)).finished
+
+
+def test_the_repr_says_what_is_loaded_and_where(llm):
+    assert repr(llm) == f"Async{llm._llm!r}"

@@ -12,7 +12,7 @@ import torch
 
 from metavox import LLM, RequestOutput, SamplingParams
 from metavox.config import NEUTRAL
-from metavox.errors import InvalidRequest, NonFiniteLogits, UnknownArgument
+from metavox.errors import InvalidArgument, InvalidRequest, NonFiniteLogits, UnknownArgument
 from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
@@ -361,6 +361,7 @@ BAD_PROMPTS = [
     ({"prompt": 5}, "must be a string"),
     ([1, 2, 3], "bare list of token ids"),
     ([[1, 2], [3]], "a list; give token ids as"),
+    ([["one", "two"]], "Only LLM.generate takes several prompts"),
     (["fine", None], "Prompt 1: .*NoneType"),
     (5, "must be a string, a dict or a list"),
     (b"bytes", "must be a string, a dict or a list"),
@@ -427,6 +428,28 @@ def test_the_repr_says_what_is_loaded_and_where(llm, folder):
         f"LLM({str(folder)!r}, Qwen3ForCausalLM, {llm.info.num_parameters:,} parameters, float32 on cpu, "
         "max_model_len=256)"
     )
+
+
+def test_the_repr_tells_quantized_weights(folder):
+    assert "parameters, float32, int8 weights on cpu" in repr(LLM(folder, quantization="int8"))
+
+
+def test_a_single_prompt_is_refused_without_its_number(llm):
+    with pytest.raises(InvalidRequest, match=r"^The prompt is empty"):
+        llm.generate("", GREEDY)
+
+
+def test_other_libraries_names_are_answered_with_ours(folder, llm):
+    with pytest.raises(UnknownArgument, match=r"LLM does not know 'n_ctx'. Write max_model_len=... instead"):
+        LLM(folder, n_ctx=64)
+    for call in (llm.generate, llm.stream):
+        for name in ("max_tokens", "max_new_tokens"):
+            with pytest.raises(
+                UnknownArgument, match=rf"{name}'. Write sampling_params=SamplingParams\(...\) instead"
+            ):
+                call("the", **{name: 5})
+    with pytest.raises(InvalidArgument, match=r"method must be 'ngram', and is 'eagle'"):
+        LLM(folder, speculative_config={"method": "eagle", "model": "an/other"})
 
 
 def test_a_call_that_does_not_fit_the_signature_says_what_it_takes(folder, llm):

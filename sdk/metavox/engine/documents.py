@@ -14,7 +14,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InvalidCheckpoint(f"{path.parent} is no model: it has no {path.name}.") from None
+        raise InvalidCheckpoint(
+            f"{path.parent} is no model: it has no {path.name}. A model is a folder with config.json and weights "
+            "as safetensors; other formats, such as GGUF, are not read."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidCheckpoint(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict):

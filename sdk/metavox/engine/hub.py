@@ -54,7 +54,10 @@ def find_model(
         _refuse_revision(name, revision)
         return ModelLocation(Path(folder), None)
     if os.path.isfile(folder):
-        raise ModelNotFound(f"{name!r} is a file; give the folder that holds config.json and the weights.")
+        raise ModelNotFound(
+            f"{name!r} is a file; give the folder that holds config.json and the weights as safetensors. Other "
+            "formats, such as GGUF and .bin, are not read."
+        )
     if name.lower().startswith(OURS):  # never from the hub, where a misspelt name may be anybody's
         known = ", ".join(map(repr, BUNDLED))
         raise ModelNotFound(f"There is no bundled model {shown(name)}; there is: {known}.")

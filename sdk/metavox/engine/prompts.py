@@ -54,7 +54,7 @@ def _unwrap(prompt: object) -> tuple[str | None, list[int]]:
     if not isinstance(prompt, Mapping):
         raise InvalidRequest(
             f"A prompt is a string or a dict, and this one is a {type(prompt).__name__}; "
-            'give token ids as {"prompt_token_ids": [...]}.'
+            'give token ids as {"prompt_token_ids": [...]}. Only LLM.generate takes several prompts in one call.'
         )
     complaint = unknown_names("A prompt", map(str, prompt), KEYS)
     if complaint:

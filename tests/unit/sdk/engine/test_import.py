@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+
+import metavox
 
 QUIET = """
 import sys, threading
@@ -54,3 +57,11 @@ def test_import_loads_no_torch_starts_no_thread_opens_no_file_and_prints_nothing
 )
 def test_without_a_part_of_the_engine_extra_the_error_says_what_to_install(missing, model):
     assert run(ABSENT, missing, model) == ""
+
+
+def test_completion_offers_what_is_loaded_late_and_nothing_that_was_only_imported():
+    offered = dir(metavox)
+    assert {"AsyncLLM", "LLM", "telemetry", "__version__"} <= set(offered)
+    assert "import_module" not in offered
+    assert all(hasattr(metavox, name) for name in offered)
+    assert metavox.__version__ == version("metavox")

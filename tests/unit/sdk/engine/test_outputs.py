@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from metavox.outputs import RequestMetrics
+from metavox.outputs import RequestMetrics, RequestOutput
 
 METRICS = RequestMetrics(
     arrival_time_ns=1_700_000_000_000_000_000,
@@ -48,3 +48,11 @@ def test_fewer_than_two_tokens_have_no_rate(times):
     few = dataclasses.replace(METRICS, token_times=times, num_generation_tokens=len(times))
     assert (few.time_per_output_token, few.output_tokens_per_second) == (None, None)
     assert few.inter_token_latencies == ()
+
+
+def test_an_output_that_is_taken_for_a_list_says_what_to_write():
+    output = RequestOutput("0", None, [1], [], finished=True, metrics=METRICS)
+    with pytest.raises(TypeError, match=r"Leave out the \[0\] or the loop"):
+        output[0]
+    with pytest.raises(TypeError, match=r"give \[prompt\]"):
+        list(output)

@@ -145,3 +145,20 @@ def test_stop_strings_need_the_text():
 )
 def test_plain_greedy_is_what_asks_nothing_of_the_logits(asked, plain):
     assert SamplingParams(**{"temperature": 0, **asked}).is_plain_greedy is plain
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (
+            {"guided_decoding": {"choice": ["a"]}},
+            r"not supported; write structured_outputs=StructuredOutputsParams\(",
+        ),
+        ({"max_new_tokens": 5}, r"does not know 'max_new_tokens'. Write max_tokens=... instead"),
+        ({"do_sample": False}, "Write temperature=0 for greedy"),
+    ],
+    ids=str,
+)
+def test_other_names_for_what_there_is_are_answered_with_ours(asked, advice):
+    with pytest.raises(UnknownArgument, match=advice):
+        SamplingParams(**asked)
