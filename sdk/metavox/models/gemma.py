@@ -8,7 +8,7 @@ from typing import Any
 
 from metavox.errors import UnsupportedModel, shown
 from metavox.models.config import FULL, SLIDING, DecoderConfig, LayerConfig, RawConfig, read_decoder_config
-from metavox.models.rope import read_rope, rope_settings
+from metavox.models.rope import read_rope, refuse_contradiction, rope_settings
 from metavox.models.values import optional_float, positive, positive_float, section
 from metavox.models.window import windowed_layers
 
@@ -64,5 +64,6 @@ def _gemma3_ropes(raw: RawConfig) -> tuple[Mapping[str, Any], Mapping[str, Any]]
     """The rotary settings of the layers that see everything, and of those that slide."""
     nested = section(raw, "rope_parameters")
     if any(isinstance(value, Mapping) for value in nested.values()):
+        refuse_contradiction(raw, section(nested, FULL))
         return section(nested, FULL), section(nested, SLIDING)
     return rope_settings(raw), {"rope_theta": raw.get("rope_local_base_freq")}

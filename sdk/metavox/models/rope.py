@@ -24,15 +24,31 @@ def rope_settings(raw: RawConfig) -> dict[str, Any]:
 
     Raises:
         UnsupportedModel: there are several, one for each kind of layer.
+        InvalidCheckpoint: the two spellings say different things.
     """
     settings = {"rope_theta": raw.get("rope_theta"), **section(raw, "rope_scaling")}
     settings.update(section(raw, "rope_parameters"))
+    refuse_contradiction(raw, settings)
     if any(isinstance(value, Mapping) for value in settings.values()):
         raise UnsupportedModel("config.json: rope_parameters that differ between layers are not supported.")
     for name in ("original_max_position_embeddings", "partial_rotary_factor"):
         if raw.get(name) is not None:
             settings[name] = raw[name]
     return settings
+
+
+def refuse_contradiction(raw: RawConfig, settings: RawConfig) -> None:
+    """Raise InvalidCheckpoint where `rope_scaling` says otherwise than the `settings` that are used.
+
+    Who stretches a context by hand, as model cards tell, may write it into a file of the other spelling.
+    """
+    for name, value in section(raw, "rope_scaling").items():
+        used = settings.get("rope_type", settings.get("type")) if name == "type" else settings.get(name)
+        if used != value:
+            raise InvalidCheckpoint(
+                f"config.json: rope_scaling says {name} = {shown(value)}, and rope_parameters {shown(used)}; write "
+                "what is meant into rope_parameters, and leave rope_scaling out."
+            )
 
 
 def read_rope(

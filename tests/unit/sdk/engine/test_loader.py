@@ -340,6 +340,19 @@ def test_the_old_spelling_of_the_rotary_settings_is_read_alike(folder):
     assert read[0][0].rope.scaling is not None
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["qwen3", "gemma3"])
+def test_rotary_settings_that_contradict_each_other_are_refused(folder, nested):
+    used = {"rope_type": "default", "rope_theta": 1e6}
+    raw = {**json.loads((folder / "config.json").read_text()), "rope_parameters": used}
+    if nested:
+        kinds = {"full_attention": used, "sliding_attention": used}
+        raw |= {"architectures": ["Gemma3ForCausalLM"], "rope_parameters": kinds, "sliding_window": 8}
+        raw["hidden_act"] = None
+    assert read_config(raw) == read_config({**raw, "rope_scaling": {"type": "default"}})
+    with pytest.raises(InvalidCheckpoint, match="rope_scaling says rope_type = 'yarn', and rope_"):
+        read_config({**raw, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
