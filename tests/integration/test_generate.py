@@ -199,6 +199,8 @@ def test_logits_that_are_no_numbers_end_their_request_alone(folder, monkeypatch,
     first, failed, last = (output.outputs[0] for output in caught.value.outputs)
     assert [first.token_ids, last.token_ids] == token_ids(alone)
     assert (failed.finish_reason, failed.token_ids, failed.text) == ("error", [], "")
+    metrics = caught.value.outputs[1].metrics
+    assert 0 <= metrics.time_in_queue <= metrics.time_to_first_token <= metrics.request_duration
     assert_idle(llm)
 
 

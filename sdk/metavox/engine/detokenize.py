@@ -9,6 +9,7 @@ from metavox.engine.tokenizer import Tokenizer
 CONTEXT = 6  # tokens of the prompt in view: a first token's leading space depends on what precedes it
 REPLACEMENT = "\ufffd"
 REST = 3  # of a character that begins at one token, the most tokens that can follow
+MOST_HELD_BACK = 16  # tokens: bytes that never become characters would all be decoded again with each next one
 
 
 class Detokenizer:
@@ -35,7 +36,7 @@ class Detokenizer:
         self._window.append(token)
         text = self._decode()
         if text.endswith(REPLACEMENT):
-            return ""
+            return self._show(text, REST) if len(self._window) - self._num_shown > MOST_HELD_BACK else ""
         if text and text == self._shown:
             # A skipped special token must not become the context: with none before it, sentencepiece's kind of
             # tokenizer drops a text's first space.
@@ -47,15 +48,20 @@ class Detokenizer:
         """The text held back, with U+FFFD for what never became a character."""
         return self._show(self._decode())
 
-    def _show(self, text: str) -> str:
-        piece = text[len(self._shown) :]
+    def _show(self, text: str, num_held_back: int = 0) -> str:
+        """Show `text`, the window's, but for what the last tokens of it may still change."""
+        end = len(self._window) - num_held_back
+        certain = text if not num_held_back else self._decode(end)
+        if not text.startswith(certain):  # `end` is in the middle of a character: another one will not be
+            return ""
+        piece = certain[len(self._shown) :]
         del self._window[: self._num_shown]
-        self._num_shown = len(self._window)
-        self._shown = self._decode()
+        self._num_shown = end - self._num_shown
+        self._shown = self._decode(self._num_shown)
         return piece
 
-    def _decode(self) -> str:
-        return self._tokenizer.decode(self._window, skip_special_tokens=self._skip_special)
+    def _decode(self, end: int | None = None) -> str:
+        return self._tokenizer.decode(self._window[:end], skip_special_tokens=self._skip_special)
 
 
 def find_stop(text: str, start: int, stops: Iterable[str]) -> tuple[int, str] | None:

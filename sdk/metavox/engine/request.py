@@ -80,12 +80,13 @@ class RequestState:
         """When things happened to it."""
         started = [sequence.first_scheduled_time for sequence in self.sequences if sequence.first_scheduled_time]
         first = [sequence.token_times[0] for sequence in self.sequences if sequence.token_times]
+        ended = max(sequence.finished_time for sequence in self.sequences)  # for what never came before it
         return RequestMetrics(
             arrival_time_ns=self.arrival_time_ns,
             arrival_time=self.arrival_time,
-            first_scheduled_time=min(started, default=0.0),
-            first_token_time=min(first, default=0.0),
-            finished_time=max(sequence.finished_time for sequence in self.sequences),
+            first_scheduled_time=min(started, default=ended),
+            first_token_time=min(first, default=ended),
+            finished_time=ended,
             token_times=tuple(tuple(sequence.token_times) for sequence in self.sequences),
             num_prompt_tokens=len(self.request.prompt_token_ids),
             num_cached_tokens=self.sequences[0].num_cached_tokens,

@@ -60,7 +60,7 @@ class Sampler:
             masked=self._masked(rows, constants),
             biases=self._biases(constants),
             penalties=self._penalties(rows, constants),
-            logprob_rows=self._tensor([at for at, number in enumerate(wanted) if number is not None], np.int64),
+            logprob_rows=_indices([at for at, number in enumerate(wanted) if number is not None]),
             num_top=min(self._vocab_size, max(number or 0 for number in wanted)),
         )
 
@@ -125,9 +125,6 @@ class Sampler:
             num_slots=self._history.num_slots,
         )
 
-    def _tensor(self, values: list[int], dtype: type[np.int64]) -> Tensor | None:
-        return torch.from_numpy(np.array(values, dtype=dtype)) if values else None
-
     @torch.inference_mode()
     def sample(self, logits: Tensor, batch: SamplingBatch) -> Sampled:
         """The tokens of a prepared batch.
@@ -180,3 +177,7 @@ class Sampler:
             return greedy(logits)
         temperature, top_k, top_p, min_p, numbers = batch.settings.to(self._device).unbind(1)
         return sample(logits, temperature.float(), top_k.long(), top_p, min_p.float(), numbers)
+
+
+def _indices(values: list[int]) -> Tensor | None:
+    return torch.tensor(values) if values else None

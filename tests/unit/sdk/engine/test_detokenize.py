@@ -42,6 +42,25 @@ def test_the_pieces_join_to_the_decoding_of_the_whole(ids, prompt):
         assert "".join(pieces_of(ids, ("." * 8 + prompt).encode() + b".", skip)) == whole
 
 
+@settings(max_examples=200)
+@given(ids=st.lists(st.sampled_from(b"\x80\xe2\x82\xac\xf0\x9fa"), max_size=120))
+def test_long_runs_of_bytes_that_are_no_characters_join_too(ids):
+    assert "".join(pieces_of(ids)) == Bytes().decode(ids, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("run", [b"\x80" * 500, b"\xe2\x82" * 250, b"\xf0" * 500])
+def test_bytes_that_never_become_characters_are_not_decoded_again_for_ever(run, monkeypatch):
+    decode, lengths = Bytes.decode, []
+
+    def noted(self, ids, *, skip_special_tokens):
+        lengths.append(len(ids))
+        return decode(self, ids, skip_special_tokens=skip_special_tokens)
+
+    monkeypatch.setattr(Bytes, "decode", noted)
+    assert "".join(pieces_of(run)) == run.decode(errors="replace")
+    assert max(lengths) < 50
+
+
 @given(text=st.text(max_size=30))
 def test_valid_text_never_shows_a_replacement_character(text):
     pieces = pieces_of(text.encode(), b"prompt")
