@@ -47,7 +47,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def is_watched() -> bool:
     """Whether somebody reads what is said beside the answer."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
@@ -74,6 +74,13 @@ def on_terminals() -> bool:
 def _in_foreground() -> bool:
     """Whether the keys go to us: a terminal stops a job in the background that reads from it."""
     return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+
+
+def open_streams() -> None:
+    """Let standard streams that were closed before the start, as daemons' are, be empty and take everything."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # for as long as the process lives
 
 
 def show_every_letter() -> None:

@@ -15,9 +15,10 @@ def main() -> None:
     # that makes small models some forty times slower. Here the process is ours; in a library it is not.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        from metavox.cli.console import show_every_letter
+        from metavox.cli.console import open_streams, show_every_letter
         from metavox.cli.verbs import app
 
+        open_streams()
         show_every_letter()
         app()
     except KeyboardInterrupt:  # while the parts are still being imported

@@ -138,6 +138,18 @@ def test_a_person_is_told_why_compiled_operations_are_not_in_use(monkeypatch, ca
     assert capsys.readouterr().err == ("metavox: this will be slow: no C compiler on the PATH\n" if told else "")
 
 
+def test_streams_that_are_closed_are_empty_and_take_everything():
+    shell = '"$0" -c "from metavox.cli.main import main; main()" generate Hello - --max-tokens 2 <&- >&- '
+    done = subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "metavox: Prompt 1: The prompt is empty; give at least one token.\n",
+    )
+    shell = shell.replace(" - ", " ") + " 2>&- "
+    assert subprocess.run(["sh", "-c", shell, sys.executable], check=False).returncode == 0
+
+
 def test_help_tells_whole_options_where_the_terminal_is_narrow():
     environment = {**os.environ, "COLUMNS": "40"}
     done = on_its_own("generate", "--help", stdout=subprocess.PIPE, env=environment)
