@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from metavox.calls import OF_SAMPLING_PARAMS, ChatTemplate, Conversation, Prompt
+from metavox.calls import OF_SAMPLING_PARAMS, ChatTemplate, Conversation, Prompt, Settings
 from metavox.config import NEUTRAL_FOR_GENERATE, EngineInfo
 from metavox.errors import EngineLost, UnknownArgument, known_arguments, unknown_names
 from metavox.llm import LLM
@@ -18,6 +18,8 @@ from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from metavox.engine.request import RequestState
 
 CHAT_ARGUMENTS = ("messages", "sampling_params")
@@ -35,7 +37,7 @@ class AsyncLLM:
         settings: the other arguments of `LLM`.
     """
 
-    def __init__(self, model: str | os.PathLike[str], **settings: Any) -> None:
+    def __init__(self, model: str | os.PathLike[str], **settings: Unpack[Settings]) -> None:
         self._llm = LLM(model, **settings)
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -54,7 +56,10 @@ class AsyncLLM:
         return await self._whole(self._llm._states([prompt], sampling_params)[0])
 
     async def chat(
-        self, messages: Conversation, sampling_params: SamplingParams | None = None, **template: Any
+        self,
+        messages: Conversation,
+        sampling_params: SamplingParams | None = None,
+        **template: Unpack[ChatTemplate],
     ) -> RequestOutput:
         """Answer one conversation; `template` takes what `LLM.chat` takes for the template."""
         return await self._whole(self._chat_state(messages, sampling_params, template))
@@ -67,7 +72,10 @@ class AsyncLLM:
         return self._chunks(self._llm._states([prompt], sampling_params)[0])
 
     def stream_chat(
-        self, messages: Conversation, sampling_params: SamplingParams | None = None, **template: Any
+        self,
+        messages: Conversation,
+        sampling_params: SamplingParams | None = None,
+        **template: Unpack[ChatTemplate],
     ) -> AsyncIterator[CompletionChunk]:
         """Answer one conversation, and give the text as it comes; see `chat` and `stream`."""
         return self._chunks(self._chat_state(messages, sampling_params, template))

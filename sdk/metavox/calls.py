@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 from metavox.errors import InvalidRequest, shown
 from metavox.params import INSTEAD, SamplingParams
+
+if TYPE_CHECKING:
+    import torch
 
 Prompt = Union[str, Mapping[str, Any]]  # noqa: UP007 - evaluated at run time on Python 3.10
 Params = Union[SamplingParams, Sequence[SamplingParams], None]  # noqa: UP007
@@ -16,6 +20,28 @@ Conversation = Sequence[Mapping[str, Any]]
 OF_SAMPLING_PARAMS = dict.fromkeys(
     (*INSTEAD, *(field.name for field in fields(SamplingParams))), "sampling_params=SamplingParams(...)"
 )
+
+
+class Settings(TypedDict, total=False):
+    """The arguments of `LLM` beside the model, for whoever hands them on."""
+
+    tokenizer: str | os.PathLike[str] | None
+    revision: str | None
+    dtype: str | torch.dtype
+    device: str
+    max_model_len: int | None
+    max_num_seqs: int | None
+    max_num_batched_tokens: int | None
+    block_size: int
+    num_kv_blocks: int | None
+    kv_cache_memory_bytes: int | None
+    gpu_memory_utilization: float
+    enable_prefix_caching: bool
+    quantization: str | None
+    quantize_lm_head: bool
+    kv_cache_dtype: str
+    speculative_config: Mapping[str, Any] | None
+    seed: int
 
 
 class ChatTemplate(TypedDict, total=False):

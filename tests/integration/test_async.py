@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import threading
 import time
 
 import pytest
 
 from metavox import LLM, AsyncLLM, SamplingParams
+from metavox.calls import Settings
 from metavox.errors import EngineLost, InvalidRequest, NonFiniteLogits, UnknownArgument
 from tests.checkpoints import one_cpu_thread, write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
@@ -310,6 +312,12 @@ def test_a_keyword_that_is_not_there_is_refused_with_a_suggestion(llm):
     with pytest.raises(UnknownArgument, match=r"chat does not know 'max_tokens'. Write sampling_params="):
         llm.stream_chat([{"role": "user", "content": "the"}], max_tokens=5)
     assert asyncio.run(llm.generate("the", GREEDY, lora_request=None)).finished
+
+
+def test_type_checkers_know_the_same_settings_as_llm_takes():
+    taken = {name: str(it.annotation) for name, it in inspect.signature(LLM).parameters.items()}
+    assert taken.pop("model")
+    assert {name: it.__forward_arg__ for name, it in Settings.__annotations__.items()} == taken
 
 
 def test_the_repr_says_what_is_loaded_and_where(llm):
