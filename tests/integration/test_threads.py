@@ -230,6 +230,23 @@ def test_a_closed_llm_says_so_and_can_be_closed_again(folder):
     assert llm.info.architecture == "Qwen3ForCausalLM"
 
 
+def test_closing_that_was_interrupted_can_be_done_again(folder, monkeypatch):
+    llm = LLM(folder)
+    driver = llm._driver
+    close = driver.engine.close
+
+    def interrupted():
+        close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver.engine, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        llm.close()
+    monkeypatch.setattr(driver.engine, "close", close)
+    llm.close()
+    assert not hasattr(driver.engine.runner, "model")
+
+
 def test_closing_ends_what_other_threads_wait_for(folder):
     llm = LLM(folder)
     together = threading.Barrier(4)

@@ -70,15 +70,18 @@ def _check_choice(
 ) -> None:
     """Something must be left to choose, whatever came before."""
     ends = frozenset(params.stop_token_ids or ()) | (frozenset() if params.ignore_eos else eos_token_ids)
-    forbidden = words.last_ids if words else frozenset()
-    early = forbidden | ends if params.min_tokens else forbidden
     choice = frozenset(params.allowed_token_ids or ())
-    if (choice and choice <= forbidden) or (not choice and len(forbidden) >= vocab_size):
-        raise InvalidRequest("bad_words leaves no token to choose; allow more.")
-    if (choice and choice <= early) or (not choice and len(early) >= vocab_size):
-        what = "every token of the vocabulary" if not choice else "every allowed token"
-        rest = " or is a bad word" if words else ""
-        raise InvalidRequest(f"min_tokens cannot be reached: {what} ends the output{rest}.")
+
+    def is_everything(ids: frozenset[int]) -> bool:
+        return choice <= ids if choice else len(ids) >= vocab_size
+
+    for forbidden in words.forbidden(choice) if words else [frozenset[int]()]:
+        if is_everything(forbidden):
+            raise InvalidRequest("bad_words leaves no token to choose; allow more.")
+        if params.min_tokens and is_everything(forbidden | ends):
+            what = "every token of the vocabulary" if not choice else "every allowed token"
+            rest = " or is a bad word" if words else ""
+            raise InvalidRequest(f"min_tokens cannot be reached: {what} ends the output{rest}.")
 
 
 def _bad_words(params: SamplingParams, tokenizer: HubTokenizer | None) -> BadWords | None:

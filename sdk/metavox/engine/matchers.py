@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -44,10 +45,20 @@ class BadWords:
         self.longer = [word for word in words if len(word) > 1]
         self.reach = max(map(len, words)) - 1
 
-    @property
-    def last_ids(self) -> frozenset[int]:
-        """All that may ever be forbidden."""
-        return frozenset(self.always.tolist()) | {word[-1] for word in self.longer}
+    def forbidden(self, choice: frozenset[int]) -> Iterator[frozenset[int]]:
+        """The ids that are forbidden together: everywhere, and behind each beginning of a word that can come.
+
+        Args:
+            choice: the only tokens that come, empty for all.
+        """
+        always = frozenset(self.always.tolist())
+        yield always
+        last: dict[tuple[int, ...], set[int]] = {}
+        for word in self.longer:
+            last.setdefault(word[:-1], set()).add(word[-1])
+        for begun in last:
+            if always.isdisjoint(begun) and (not choice or choice.issuperset(begun)):
+                yield always.union(*(last.get(begun[at:], ()) for at in range(len(begun))))
 
     def matcher(self) -> BadWordsMatcher:
         """The state of a new completion."""

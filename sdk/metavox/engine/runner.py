@@ -105,7 +105,8 @@ class Runner:
     def close(self) -> None:
         """Wait for the step under way, end the thread and let go of weights and caches."""
         self._worker.close()
-        del self.model, self.caches
+        for name in ("model", "caches"):  # each that is still there: this may have been interrupted
+            self.__dict__.pop(name, None)
 
     def memory_bytes(self) -> int:
         """Peak bytes allocated on a CUDA device; elsewhere the weights and the KV pool."""

@@ -75,13 +75,31 @@ def test_what_needs_a_tokenizer_is_refused_without_one(params, message):
         ({"min_tokens": 1, "allowed_token_ids": [4], "stop_token_ids": [4]}, "min_tokens cannot be reached"),
         ({"min_tokens": 1, "stop_token_ids": range(VOCAB)}, "every token of the vocabulary ends the output"),
         ({"min_tokens": 1, "allowed_token_ids": [1, 5], "bad_words": [[5]]}, "ends the output or is a bad word"),
-        ({"allowed_token_ids": [5, 6], "bad_words": [[5], [3, 6]]}, "bad_words leaves no token to choose"),
+        ({"allowed_token_ids": [5, 6], "bad_words": [[5], [6, 6]]}, "bad_words leaves no token to choose"),
+        ({"allowed_token_ids": [5, 6], "bad_words": [[5, 5, 5], [6, 6], [6, 5]]}, "bad_words leaves no token"),
+        ({"bad_words": [[3, token] for token in range(VOCAB)]}, "bad_words leaves no token to choose"),
         ({"bad_words": [[token] for token in range(VOCAB)]}, "bad_words leaves no token to choose"),
     ],
 )
 def test_a_request_that_leaves_nothing_to_choose_is_refused(params, message):
     with pytest.raises(InvalidRequest, match=message):
         check(**params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"allowed_token_ids": [5, 6], "bad_words": [[5, 6], [6, 5]]},
+        {"allowed_token_ids": [5, 6], "bad_words": [[5], [3, 6]]},
+        {
+            "bad_words": [[token, (3 * token) % VOCAB] for token in range(VOCAB)]
+            + [[1, 2, token] for token in range(9)]
+        },
+        {"min_tokens": 2, "allowed_token_ids": [1, 5, 6], "bad_words": [[5, 5], [6, 6]]},
+    ],
+)
+def test_bad_words_that_leave_something_everywhere_are_taken(params):
+    assert isinstance(check(**params), BadWords)
 
 
 def test_ends_that_are_ignored_can_be_chosen_before_min_tokens():
