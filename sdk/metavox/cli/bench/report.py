@@ -203,7 +203,7 @@ def _describe(llm: LLM, settings: Mapping[str, Any], load_seconds: float) -> dic
     from metavox_kernels.native import build
 
     info = llm.info
-    names = sorted(path.stem for path in build.SOURCES.glob("*.c")) if info.device == "cpu" else []
+    names = sorted(path.stem for path in build.SOURCES.glob("*.c") if path.stem != build.POOL)
     return {
         "model": info.requested_model,
         "architecture": info.architecture,
@@ -218,7 +218,9 @@ def _describe(llm: LLM, settings: Mapping[str, Any], load_seconds: float) -> dic
         "engine": info.engine,
         "engine_version": info.engine_version,
         "torch_version": torch.__version__,
-        "native_ops": {name: build.reason(name) for name in names},  # None: compiled, else why not
+        "native_ops": {
+            name: build.reason(name) for name in names if info.device == "cpu"
+        },  # None: compiled, else why not
         "max_model_len": info.max_model_len,
         "load_seconds": load_seconds,
     }

@@ -80,7 +80,9 @@ def test_json_is_one_object_with_the_figures_of_each_number_and_nothing_else(tmp
         document
     )
     assert (document["model"], document["num_seqs"], document["input_len"]) == ("metavox/tiny", [2, 1], 24)
-    assert set(document["native_ops"]) >= {"linear"}
+    assert set(document["native_ops"]) == {"attention", "elementwise", "linear", "sample"}, (
+        "not the threads they share"
+    )
     assert min(document["machine"].values()) > 1e6
     assert [one["num_seqs"] for one in document["results"]] == [2, 1]
     for one in document["results"]:
