@@ -157,11 +157,12 @@ class Engine:
                 self._states[sequence] = state
                 self.scheduler.add(sequence)
 
-    def abort(self, state: RequestState) -> None:
-        """End a request here and now, wherever it is; a finished one stays as it is."""
-        for sequence in state.sequences:
+    def abort(self, *states: RequestState) -> None:
+        """End requests here and now, wherever they are; finished ones stay as they are."""
+        sequences = [sequence for state in states for sequence in state.sequences]
+        for sequence in sequences:
             sequence.abort()
-        self._forget(state.sequences)
+        self._forget(sequences)
 
     def restart(self) -> None:
         """Begin every unfinished request again from the tokens that are known, after an interruption anywhere.

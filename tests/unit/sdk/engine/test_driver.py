@@ -162,6 +162,21 @@ def test_who_settles_waits_for_a_step_and_not_for_all_of_anothers():
         running.result(timeout=20)
 
 
+def test_the_line_is_gone_through_once_however_many_are_cancelled(monkeypatch):
+    driver = Driver(engine(num_blocks=8))
+    scheduler = driver.engine.scheduler
+    remove, calls = scheduler.remove, []
+    monkeypatch.setattr(scheduler, "remove", lambda gone: calls.append(len(gone)) or remove(gone))
+    doomed = [arrive(driver, prompt) for prompt in PROMPTS * 20]
+    kept = arrive(driver, [1, 2])
+    driver.cancel(doomed)
+    driver.settle()
+    assert calls == [60]
+    assert all(state.finished for state in doomed)
+    driver.drive(lambda: kept.finished)
+    assert tokens(kept) == [expected([1, 2], 6)]
+
+
 def test_close_ends_what_others_wait_for_with_engine_lost():
     driver = Driver(engine(60))
     slow = Slow(driver)
