@@ -134,8 +134,8 @@ class Driver:
         while self._arrived:
             self.engine.add(self._arrived[0])
             self._arrived.popleft()
-        # All at once: one by one, the whole line would be gone through for each, and 8,000 took 2 s. By their places,
-        # since more may come meanwhile. They leave last: an interruption must not lose them.
+        # All at once: one by one, the whole line would be gone through for each, and 8,000 took 2 s. By their
+        # places, since more may come meanwhile. They leave last: an interruption must not lose them.
         unwanted = [self._unwanted[at] for at in range(len(self._unwanted))]
         self.engine.abort(*unwanted)
         _tell(unwanted)
