@@ -81,6 +81,7 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
         self._library = _library()
         self._tokenizer = self._read(tokenizer, vocab_size)
+        self._special = tuple(map(str, tokenizer.inner.all_special_tokens))
         self._kept: OrderedDict[StructuredOutputsParams, Grammar] = OrderedDict()
         self._lock = Lock()
 
@@ -113,6 +114,9 @@ class GrammarCompiler:
         return grammar
 
     def _compiled(self, form: StructuredOutputsParams) -> Grammar:
+        special = next((token for token in self._special for text in form.choice or () if token in text), None)
+        if special is not None:  # the library would take the token for its text, and one that ends it for the end
+            raise _unusable(form, f"{special!r} is a special token, which cannot be written as text")
         try:
             prototype = self._library.LLMatcher(self._tokenizer, self._source(form), log_level=0)
         except ValueError as error:  # half a surrogate pair, a schema that is nested too deep

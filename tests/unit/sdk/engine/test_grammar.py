@@ -163,6 +163,7 @@ def test_any_json_object_is_an_object(byte_level):
         ({"json": {"const": "\ud800"}}, r"json cannot be used: .*hex escape"),
         ({"regex": "\ud800"}, r"regex cannot be used: .*surrogates"),
         ({"regex": r"[^\s\S]"}, r"regex cannot be used: no text has this form"),
+        ({"choice": ["a", "a<|endoftext|>b"]}, r"choice cannot be used: '<\|endoftext\|>' is a special token"),
     ],
 )
 def test_a_form_that_cannot_be_followed_is_refused_with_what_is_wrong(byte_level, form, message):
