@@ -119,6 +119,7 @@ class AsyncLLM:
         from metavox.engine.stream import Chunks
 
         chunks = Chunks(state)
+        state.is_streamed = True
         counted = False
         async for _ in self._updates(state):
             ready = chunks.take(self._llm._driver.engine.runner.memory_bytes())

@@ -364,7 +364,8 @@ class LLM:
             error = state.error or (_non_finite(self.info, [], []) if _has_failed(self._output(state)) else None)
             if error is not None:
                 lengths = [(len(state.request.prompt_token_ids), state.request.params)]
-                self.recorder.failed(error, lengths, start_time=state.arrival_time_ns)
+                start = state.arrival_time_ns
+                self.recorder.failed(error, lengths, start_time=start, is_streamed=state.is_streamed)
 
 
 class CompletionStream(Iterator[CompletionChunk]):
@@ -378,6 +379,7 @@ class CompletionStream(Iterator[CompletionChunk]):
         self._chunks = Chunks(state)
         self._ready: list[CompletionChunk] = []
         self._over = False
+        state.is_streamed = True
         llm._driver.submit([state])
 
     def __iter__(self) -> CompletionStream:

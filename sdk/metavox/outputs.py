@@ -50,7 +50,8 @@ class RequestMetrics:
     nanoseconds since the Unix epoch. `token_times` has the moment of every output token, for each of the
     request's completions. `num_cached_tokens` of the prompt were taken from the KV cache. `max_concurrency` is
     the largest number of sequences that ran in one step with this one, itself included. `device_memory_bytes`
-    is the peak allocated on a CUDA device, and the size of the weights and the KV pool elsewhere.
+    is the peak allocated on a CUDA device, and the size of the weights and the KV pool elsewhere. `is_streamed` says
+    that the output was told as it came.
     """
 
     arrival_time_ns: int
@@ -64,6 +65,7 @@ class RequestMetrics:
     num_generation_tokens: int
     max_concurrency: int
     device_memory_bytes: int
+    is_streamed: bool = False
 
     @property
     def time_in_queue(self) -> float:

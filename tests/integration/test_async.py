@@ -170,6 +170,7 @@ def test_a_stream_is_counted_when_its_last_chunk_is_told(llm, monkeypatch):
         assert len(counted) == 1
         assert [chunk async for chunk in llm.stream("the", GREEDY)][-1].finish_reason
         assert len(counted) == 2
+        assert all(output.metrics.is_streamed for output, _ in counted)
 
     asyncio.run(main())
     check_quiet(llm)

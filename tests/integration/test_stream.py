@@ -215,3 +215,13 @@ def test_a_finished_stream_is_told_to_telemetry_once(folder):
     next(stream)
     stream.close()
     assert told == ["0"]
+
+
+def test_spans_say_whether_the_output_was_streamed(folder):
+    llm = LLM(folder)
+    spans = []
+    deliver = llm.recorder.finished
+    llm.recorder.finished = lambda batch: spans.extend(deliver(batch))
+    llm.generate("the", GREEDY)
+    list(llm.stream("the", GREEDY))
+    assert [span.attributes["gen_ai.request.stream"] for span in spans] == [False, True]

@@ -30,6 +30,7 @@ from metavox.models.registry import read_config
 from metavox_kernels import prepare_device
 
 # (sequences, tokens) in one step; a host is no faster with more.
+MOST_SEQS, MOST_TOKENS = 1 << 16, 1 << 20  # what a step can be asked to have memory for
 STEP_LIMITS = {"cuda": (256, 2048), "mps": (32, 512), "cpu": (32, 512)}
 
 
@@ -69,26 +70,22 @@ def build_engine(config: EngineConfig) -> Engine:
     longest = min(max_model_len, num_blocks * config.block_size)
     advice = "lower num_kv_blocks, kv_cache_memory_bytes, max_model_len or max_num_seqs"
     # A size beyond all bounds is a bare RuntimeError.
-    with _memory_for(f"a KV cache of {num_blocks} blocks", advice, RuntimeError):
-        caches = make_caches(config, shape, num_blocks, dtype, device)
-        model.prepare(longest, device)
-    ngram = _ngram(config)
     limits = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": max_num_batched_tokens}
-    return Engine(
-        _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks),
-        Runner(
+    with _memory_for(f"a KV cache of {num_blocks} blocks", advice, RuntimeError):
+        model.prepare(longest, device)
+        runner = Runner(
             model,
-            caches,
+            make_caches(config, shape, num_blocks, dtype, device),
             Sampler(shape.vocab_size, max_num_seqs, device),
             max_blocks=-(-longest // config.block_size),
             **limits,
-        ),
-        Scheduler(
-            BlockPool(num_blocks, config.block_size),
-            **limits,
-            prefix_caching=config.enable_prefix_caching,
-            ngram=ngram,
-        ),
+        )
+    ngram = _ngram(config)
+    pool = BlockPool(num_blocks, config.block_size)
+    return Engine(
+        _describe(config, location, shape, model, dtype, device, max_model_len, num_blocks),
+        runner,
+        Scheduler(pool, **limits, prefix_caching=config.enable_prefix_caching, ngram=ngram),
         RequestChecks(
             tokenizer,
             defaults,
@@ -129,6 +126,12 @@ def _step_limits(config: EngineConfig, device: torch.device) -> tuple[int, int]:
     num_seqs, num_tokens = STEP_LIMITS[device.type]
     num_seqs = config.max_num_seqs or min(num_seqs, config.max_num_batched_tokens or num_seqs)
     num_tokens = config.max_num_batched_tokens or max(num_tokens, num_seqs)
+    for name, number, most in (
+        ("max_num_seqs", num_seqs, MOST_SEQS),
+        ("max_num_batched_tokens", num_tokens, MOST_TOKENS),
+    ):
+        if number > most:
+            raise InvalidArgument(f"{name} can be at most {most}, and is {shown(number)}.")
     if num_tokens < num_seqs:
         raise InvalidArgument(
             f"max_num_batched_tokens ({num_tokens}) must be at least max_num_seqs ({num_seqs}): "

@@ -23,6 +23,7 @@ class RequestState:
 
     Attributes:
         error: why it ended without a result, None as a rule.
+        is_streamed: whether its output is told as it comes.
         on_update: called by whoever steps the engine, after each step that brought it something.
     """
 
@@ -38,6 +39,7 @@ class RequestState:
         self.request_id = request_id
         self.request = request
         self.error: Exception | None = None
+        self.is_streamed = False
         self.on_update: Callable[[], None] | None = None
         self.prompt_logprobs: list[dict[int, Logprob] | None] = [None]  # the first token follows nothing
         self.arrival_time_ns = time.time_ns()
@@ -93,6 +95,7 @@ class RequestState:
             num_generation_tokens=self.num_generation_tokens,
             max_concurrency=max(sequence.max_concurrency for sequence in self.sequences),
             device_memory_bytes=device_memory_bytes,
+            is_streamed=self.is_streamed,
         )
 
 

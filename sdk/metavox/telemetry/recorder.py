@@ -50,7 +50,12 @@ class Recorder:
         return self._deliver(spans)
 
     def failed(
-        self, error: BaseException, requests: Sequence[tuple[int | None, SamplingParams]], *, start_time: int
+        self,
+        error: BaseException,
+        requests: Sequence[tuple[int | None, SamplingParams]],
+        *,
+        start_time: int,
+        is_streamed: bool = False,
     ) -> list[Span]:
         """Take requests that an error ended, and give back their spans.
 
@@ -58,6 +63,7 @@ class Recorder:
             error: What was raised; only its type is told.
             requests: For each, the prompt's length in tokens (None when not known) and its parameters.
             start_time: When they arrived, Unix time in nanoseconds.
+            is_streamed: Whether their output was told as it came.
         """
         try:
             spans = [
@@ -69,6 +75,7 @@ class Recorder:
                     start_time=start_time,
                     end_time=time.time_ns(),
                     input_tokens=length,
+                    is_streamed=is_streamed,
                 )
                 for length, params in requests
             ]

@@ -41,7 +41,7 @@ def request_span(
     end = start + round(output.metrics.request_duration * 1e9)
     reasons = [completion.finish_reason for completion in output.outputs]
     attributes = {
-        **_request(info, sampling_params),
+        **_request(info, sampling_params, output.metrics.is_streamed),
         "gen_ai.response.model": model_name(info),
         "gen_ai.response.finish_reasons": tuple(reason for reason in reasons if reason),
         "gen_ai.usage.input_tokens": len(output.prompt_token_ids),
@@ -62,6 +62,7 @@ def failed_span(
     start_time: int,
     end_time: int,
     input_tokens: int | None = None,
+    is_streamed: bool = False,
 ) -> Span:
     """Describe one request that raised; of the error only its type is told, its message may hold anything.
 
@@ -73,9 +74,10 @@ def failed_span(
         start_time: When the request arrived, Unix time in nanoseconds.
         end_time: When it failed, Unix time in nanoseconds.
         input_tokens: How long the prompt was, None when that is not known.
+        is_streamed: Whether the output was told as it came.
     """
     attributes = {
-        **_request(info, sampling_params),
+        **_request(info, sampling_params, is_streamed),
         "gen_ai.usage.input_tokens": input_tokens,
         "error.type": type(error).__qualname__,
         **_engine(info),
@@ -106,7 +108,7 @@ def emit(span: Span) -> None:
     emitted.end(span.end_time)
 
 
-def _request(info: EngineInfo, params: SamplingParams) -> dict[str, AttributeValue | None]:
+def _request(info: EngineInfo, params: SamplingParams, is_streamed: bool) -> dict[str, AttributeValue | None]:
     return {
         "gen_ai.operation.name": OPERATION,
         "gen_ai.provider.name": "metavox",
@@ -117,7 +119,7 @@ def _request(info: EngineInfo, params: SamplingParams) -> dict[str, AttributeVal
         "gen_ai.request.top_k": params.top_k if params.top_k > 0 else None,
         "gen_ai.request.seed": params.seed,
         "gen_ai.request.stop_sequences": params.stop_strings or None,
-        "gen_ai.request.stream": False,
+        "gen_ai.request.stream": is_streamed,
     }
 
 

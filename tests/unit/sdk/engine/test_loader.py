@@ -374,6 +374,8 @@ def test_rotary_settings_that_contradict_each_other_are_refused(folder, nested):
         ({"dtype": {"float32"}}, "dtype must be one of auto, float32"),
         ({"max_num_seqs": True}, "max_num_seqs must be a positive integer"),
         ({"max_num_seqs": 8, "max_num_batched_tokens": 7}, "must be at least max_num_seqs"),
+        ({"max_num_seqs": 2**40}, "max_num_seqs can be at most 65536"),
+        ({"max_num_batched_tokens": 2**40}, "max_num_batched_tokens can be at most 1048576"),
         ({"num_kv_blocks": 3, "kv_cache_memory_bytes": 5}, "give one"),
         ({"kv_cache_memory_bytes": 100}, "room for 0 blocks"),
         ({"num_kv_blocks": 3, "max_model_len": 100}, "room for 3 blocks .* needs 7"),

@@ -18,6 +18,11 @@ from tests.unit.sdk.telemetry.shared import CPU, GPU, INFO, example_output, loca
 PARAMS = SamplingParams(temperature=0.5, top_p=0.9, top_k=40, max_tokens=32, seed=7, stop=["\n"])
 
 
+def test_a_failed_stream_was_a_stream_too():
+    span = failed_span(ValueError(), INFO, PARAMS, CPU, start_time=START, end_time=START + 1, is_streamed=True)
+    assert span.attributes["gen_ai.request.stream"] is True
+
+
 def test_a_span_is_in_the_genai_conventions():
     span = request_span(example_output(), INFO, PARAMS, GPU)
 
