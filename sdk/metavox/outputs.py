@@ -50,8 +50,8 @@ class RequestMetrics:
     nanoseconds since the Unix epoch. `token_times` has the moment of every output token, for each of the
     request's completions. `num_cached_tokens` of the prompt were taken from the KV cache. `max_concurrency` is
     the largest number of sequences that ran in one step with this one, itself included. `device_memory_bytes`
-    is the peak allocated on a CUDA device, and the size of the weights and the KV pool elsewhere. `is_streamed` says
-    that the output was told as it came.
+    is the peak allocated on a CUDA device, and the size of the weights and the KV pool elsewhere. `is_streamed`
+    says that the output was told as it came.
     """
 
     arrival_time_ns: int
