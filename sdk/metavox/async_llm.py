@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metavox.calls import OF_SAMPLING_PARAMS, ChatTemplate, Conversation, Prompt, Settings
 from metavox.config import NEUTRAL_FOR_GENERATE, EngineInfo
-from metavox.errors import EngineLost, UnknownArgument, known_arguments, unknown_names
+from metavox.errors import EngineLost, known_arguments
 from metavox.llm import LLM
 from metavox.outputs import CompletionChunk, RequestOutput
 from metavox.params import SamplingParams
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from metavox.engine.request import RequestState
-
-CHAT_ARGUMENTS = ("messages", "sampling_params")
 
 
 class AsyncLLM:
@@ -39,6 +37,7 @@ class AsyncLLM:
 
     def __init__(self, model: str | os.PathLike[str], **settings: Unpack[Settings]) -> None:
         self._llm = LLM(model, **settings)
+        self._serving = self._llm._serving
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -53,8 +52,9 @@ class AsyncLLM:
     @known_arguments("generate", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
     async def generate(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> RequestOutput:
         """Complete one prompt; see `LLM.generate`. For many, gather several calls: they run together."""
-        return await self._whole(self._llm._states([prompt], sampling_params)[0])
+        return await self._whole(self._serving.states([prompt], sampling_params)[0])
 
+    @known_arguments("chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS, ChatTemplate.__annotations__)
     async def chat(
         self,
         messages: Conversation,
@@ -69,8 +69,9 @@ class AsyncLLM:
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
     ) -> AsyncIterator[CompletionChunk]:
         """Complete one prompt, and give its text as it comes. Raises InvalidRequest at once, as `LLM.stream`."""
-        return self._chunks(self._llm._states([prompt], sampling_params)[0])
+        return self._chunks(self._serving.states([prompt], sampling_params)[0])
 
+    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS, ChatTemplate.__annotations__)
     def stream_chat(
         self,
         messages: Conversation,
@@ -103,17 +104,12 @@ class AsyncLLM:
     def _chat_state(
         self, messages: Conversation, sampling_params: SamplingParams | None, template: Mapping[str, Any]
     ) -> RequestState:
-        complaint = unknown_names(
-            "chat", template, (*CHAT_ARGUMENTS, *ChatTemplate.__annotations__), OF_SAMPLING_PARAMS
-        )
-        if complaint:
-            raise UnknownArgument(complaint)
-        return self._llm._states([self._llm._templated(messages, **template)], sampling_params)[0]
+        return self._serving.states([self._serving.templated(messages, template)], sampling_params)[0]
 
     async def _whole(self, state: RequestState) -> RequestOutput:
         async for _ in self._updates(state):
             pass
-        return self._llm._finish([state])[0]
+        return self._serving.finish([state])[0]
 
     async def _chunks(self, state: RequestState) -> AsyncIterator[CompletionChunk]:
         from metavox.engine.stream import Chunks
@@ -122,13 +118,13 @@ class AsyncLLM:
         state.is_streamed = True
         counted = False
         async for _ in self._updates(state):
-            ready = chunks.take(self._llm._driver.engine.runner.memory_bytes())
+            ready = chunks.take(self._serving.driver.engine.runner.memory_bytes())
             if state.finished and not counted:  # now, since whoever has the last chunk may not ask for more
-                self._llm._record([state])
+                self._serving.record([state])
                 counted = True
             for chunk in ready:
                 yield chunk
-        self._llm._outcome([state])
+        self._serving.outcome([state])
 
     async def _updates(self, state: RequestState) -> AsyncIterator[None]:
         """Yields whenever a step brought something, the last time when the request has ended."""
@@ -140,7 +136,7 @@ class AsyncLLM:
 
         state.on_update = tell
         try:
-            self._llm._driver.submit([state])
+            self._serving.driver.submit([state])
             self._keep_stepping()
             while not state.finished:
                 await news.wait()
@@ -149,18 +145,18 @@ class AsyncLLM:
             yield
         finally:
             if not state.finished:
-                self._llm._driver.cancel([state])
+                self._serving.driver.cancel([state])
                 self._keep_stepping()
 
     def _keep_stepping(self) -> None:
         with self._guard:
-            if self._thread is None and self._llm._driver.has_work:
+            if self._thread is None and self._serving.driver.has_work:
                 thread = threading.Thread(target=self._step_while_needed, name="metavox-engine")
                 thread.start()
                 self._thread = thread
 
     def _step_while_needed(self) -> None:
-        driver = self._llm._driver
+        driver = self._serving.driver
         while True:
             with contextlib.suppress(EngineLost):  # whoever waits was told
                 driver.drive(lambda: not driver.has_work)

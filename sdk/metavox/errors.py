@@ -102,17 +102,21 @@ def known_keywords(
 
 
 def known_arguments(
-    where: str, neutral: Neutral = MappingProxyType({}), instead: Mapping[str, str] = MappingProxyType({})
+    where: str,
+    neutral: Neutral = MappingProxyType({}),
+    instead: Mapping[str, str] = MappingProxyType({}),
+    more: Iterable[str] = (),
 ) -> Callable[[F], F]:
     """Method decorator: arguments that do not fit the signature raise UnknownArgument with a suggestion.
 
     A keyword of `neutral` is left out where its value is neutral, and refused where it is not. `instead` has
-    other libraries' keywords, with what is written here.
+    other libraries' keywords, with what is written here. `more` are those that a ``**`` takes.
     """
 
     def decorate(method: F) -> F:
         signature = inspect.signature(method)
-        known = list(signature.parameters)[1:]
+        named = [name for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD]
+        known = [*named[1:], *more]
 
         @functools.wraps(method)
         def checked(*args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,21 +15,19 @@ from metavox.calls import (
     Prompt,
     as_batch,
     as_conversations,
-    params_for_each,
 )
+from metavox.completion_stream import CompletionStream
 from metavox.config import INSTEAD, NEUTRAL, NEUTRAL_FOR_GENERATE, EngineConfig, EngineInfo
-from metavox.errors import InvalidRequest, MissingExtra, NonFiniteLogits, known_arguments, known_keywords
-from metavox.outputs import CompletionChunk, RequestOutput
+from metavox.errors import MissingExtra, known_arguments, known_keywords
+from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
-from metavox.progress import progress
+from metavox.serving import Serving
 
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Unpack
 
     from metavox.engine.driver import Driver
-    from metavox.engine.request import RequestState
-    from metavox.engine.sequence import Request
     from metavox.telemetry.recorder import Recorder
 
 ENGINE_EXTRA = {"huggingface_hub", "llguidance", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
@@ -77,7 +75,6 @@ class LLM:
     """
 
     info: EngineInfo
-    recorder: Recorder
 
     def __init__(
         self,
@@ -123,7 +120,7 @@ class LLM:
         )
         self._driver = _build(config)
         self.info = self._driver.engine.info
-        self.recorder = _recorder(self.info)
+        self._serving = Serving(self._driver, _recorder(self.info))
 
     @overload  # a string is also a sequence of strings; the first signature takes it
     def generate(  # type: ignore[overload-overlap]
@@ -162,7 +159,7 @@ class LLM:
                 `outputs` has them all.
         """
         single = isinstance(prompts, (str, Mapping))
-        outputs = self._run(as_batch(prompts), sampling_params, use_tqdm)
+        outputs = self._serving.run(as_batch(prompts), sampling_params, use_tqdm)
         return outputs[0] if single else outputs
 
     @overload
@@ -185,18 +182,14 @@ class LLM:
         **template: Unpack[ChatTemplate],
     ) -> list[RequestOutput]: ...
 
-    @known_arguments("chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
+    @known_arguments("chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS, ChatTemplate.__annotations__)
     def chat(
         self,
         messages: Conversation | Sequence[Conversation],
         sampling_params: Params = None,
         *,
         use_tqdm: bool = True,
-        chat_template: str | None = None,
-        add_generation_prompt: bool = True,
-        continue_final_message: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
+        **template: Unpack[ChatTemplate],
     ) -> RequestOutput | list[RequestOutput]:
         """Answer a conversation, or many at once, through the tokenizer's chat template.
 
@@ -213,18 +206,8 @@ class LLM:
             InvalidRequest: as `generate`; there is no chat template, or it refuses the messages.
         """
         conversations, single = as_conversations(messages)
-        prompts = [
-            self._templated(
-                conversation,
-                chat_template=chat_template,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=continue_final_message,
-                tools=tools,
-                chat_template_kwargs=chat_template_kwargs,
-            )
-            for conversation in conversations
-        ]
-        outputs = self._run(prompts, sampling_params, use_tqdm)
+        prompts = [self._serving.templated(conversation, template) for conversation in conversations]
+        outputs = self._serving.run(prompts, sampling_params, use_tqdm)
         return outputs[0] if single else outputs
 
     @known_arguments("stream", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
@@ -237,30 +220,27 @@ class LLM:
         Raises:
             InvalidRequest: the prompt or its parameters cannot be honoured; nothing has run.
         """
-        return CompletionStream(self, self._states([prompt], sampling_params)[0])
+        return CompletionStream(self._serving, self._serving.states([prompt], sampling_params)[0])
 
-    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
+    @known_arguments("stream_chat", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS, ChatTemplate.__annotations__)
     def stream_chat(
         self,
         messages: Conversation,
         sampling_params: SamplingParams | None = None,
-        *,
-        chat_template: str | None = None,
-        add_generation_prompt: bool = True,
-        continue_final_message: bool = False,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
+        **template: Unpack[ChatTemplate],
     ) -> CompletionStream:
         """Answer one conversation, and give the text as it comes; see `chat` and `stream`."""
-        prompt = self._templated(
-            messages,
-            chat_template=chat_template,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=continue_final_message,
-            tools=tools,
-            chat_template_kwargs=chat_template_kwargs,
-        )
-        return CompletionStream(self, self._states([prompt], sampling_params)[0])
+        prompt = self._serving.templated(messages, template)
+        return CompletionStream(self._serving, self._serving.states([prompt], sampling_params)[0])
+
+    @property
+    def recorder(self) -> Recorder:
+        """What is told of every request that ends; another one may be set in its place."""
+        return self._serving.recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Recorder) -> None:
+        self._serving.recorder = recorder
 
     def __repr__(self) -> str:
         info = self.info
@@ -290,157 +270,6 @@ class LLM:
     def get_default_sampling_params(self) -> SamplingParams:
         """What a request without sampling_params gets: the settings of generation_config.json."""
         return self._driver.engine.checks.defaults.params()
-
-    def _templated(self, messages: Conversation, **settings: Any) -> Any:
-        from metavox.engine.chat import apply_chat_template
-
-        return apply_chat_template(messages, self._driver.engine.tokenizer, **settings)
-
-    def _states(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
-        """Requests that were checked, ready to be put in line."""
-        self._driver.refuse_if_lost()
-        each = params_for_each(sampling_params, len(prompts))
-        if len(prompts) == 1:
-            requests = [self._driver.engine.check(prompts[0], each[0])]
-        else:
-            requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
-        return [self._driver.engine.state(request) for request in requests]
-
-    def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:
-        try:
-            return self._driver.engine.check(prompt, params)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"Prompt {at}: {error}") from error
-
-    def _run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
-        states = self._states(prompts, sampling_params)
-        unfinished = list(reversed(states))
-
-        def done() -> bool:
-            while unfinished and unfinished[-1].finished:
-                unfinished.pop()
-            return not unfinished
-
-        try:
-            self._driver.submit(states)
-            with progress(states, use_tqdm) as show:
-                self._driver.drive(lambda: show() or done())
-        except BaseException:
-            self._drop(states)
-            raise
-        return self._finish(states)
-
-    def _drop(self, states: Sequence[RequestState]) -> None:
-        """End what is still running of these; what had finished is counted all the same."""
-        finished = [state for state in states if state.finished]
-        self._driver.cancel(states)
-        self._driver.settle()
-        self._record(finished)
-
-    def _finish(self, states: Sequence[RequestState]) -> list[RequestOutput]:
-        """The outputs of requests that have ended, or what ended them; they are counted."""
-        self._record(states)
-        return self._outcome(states)
-
-    def _outcome(self, states: Sequence[RequestState]) -> list[RequestOutput]:
-        for state in states:
-            if state.error is not None:
-                raise state.error
-        outputs = [self._output(state) for state in states]
-        failed = [at for at, output in enumerate(outputs) if _has_failed(output)]
-        if failed:
-            forms = any(states[at].request.params.structured_outputs for at in failed)
-            raise _non_finite(self.info, failed, outputs, structured=forms)
-        return outputs
-
-    def _output(self, state: RequestState) -> RequestOutput:
-        return state.output(self._driver.engine.runner.memory_bytes())
-
-    def _record(self, states: Sequence[RequestState]) -> None:
-        """Every request passes here once, finished or failed; one that the user interrupted did neither."""
-        done = [(self._output(state), state.request.params) for state in states if state.error is None]
-        self.recorder.finished((output, params) for output, params in done if not _has_failed(output))
-        for state in states:
-            error = state.error or (_non_finite(self.info, [], []) if _has_failed(self._output(state)) else None)
-            if error is not None:
-                lengths = [(len(state.request.prompt_token_ids), state.request.params)]
-                start = state.arrival_time_ns
-                self.recorder.failed(error, lengths, start_time=start, is_streamed=state.is_streamed)
-
-
-class CompletionStream(Iterator[CompletionChunk]):
-    """The chunks of one request, as they come. Closing it, or dropping it, ends the request."""
-
-    def __init__(self, llm: LLM, state: RequestState) -> None:
-        from metavox.engine.stream import Chunks
-
-        self._llm = llm
-        self._state = state
-        self._chunks = Chunks(state)
-        self._ready: list[CompletionChunk] = []
-        self._over = False
-        state.is_streamed = True
-        llm._driver.submit([state])
-
-    def __iter__(self) -> CompletionStream:
-        return self
-
-    def __next__(self) -> CompletionChunk:
-        while not self._ready:
-            if self._over:
-                raise StopIteration
-            self._advance()
-        return self._ready.pop(0)
-
-    def _advance(self) -> None:
-        """Wait until there is something to tell."""
-        driver, state, chunks = self._llm._driver, self._state, self._chunks
-        try:
-            driver.drive(lambda: state.finished or chunks.has_news)
-        except BaseException:
-            self.close()
-            raise
-        finished = state.finished
-        ready = chunks.take(driver.engine.runner.memory_bytes())
-        if finished or (ready and ready[-1].output is not None):  # it may have ended meanwhile
-            self._over = True
-            self._llm._finish([state])
-        self._ready = ready
-
-    def close(self) -> None:
-        """End the request, if it has not ended. What was not told yet is not told any more."""
-        if not self._over:
-            self._over = True
-            self._ready = []
-            self._llm._drop([self._state])
-
-    def __enter__(self) -> CompletionStream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_over", True):
-            self._llm._driver.cancel([self._state])  # without waiting: a collector may call from anywhere
-
-
-def _has_failed(output: RequestOutput) -> bool:
-    return any(completion.finish_reason == "error" for completion in output.outputs)
-
-
-def _non_finite(
-    info: EngineInfo, failed: Sequence[int], outputs: Sequence[RequestOutput], *, structured: bool = False
-) -> NonFiniteLogits:
-    advice = "use dtype='bfloat16' or 'float32'" if info.dtype == "float16" else "its weights may be damaged"
-    which = ", ".join(map(str, failed[:5])) + (", ..." if len(failed) > 5 else "")
-    # The device gives the same answer where a form came to a place from which no token of the model goes on.
-    other = ", or its structured_outputs cannot be gone on with by any token of the model" if structured else ""
-    return NonFiniteLogits(
-        f"The model produced NaN or infinity in {info.dtype} for prompt {which}; {advice}{other}.", outputs=outputs
-    )
 
 
 def _build(config: EngineConfig) -> Driver:

@@ -14,21 +14,11 @@ import pytest
 from metavox import LLM, AsyncLLM, SamplingParams
 from metavox.calls import Settings
 from metavox.errors import EngineLost, InvalidRequest, NonFiniteLogits, UnknownArgument
-from tests.checkpoints import one_cpu_thread, write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LONG = SamplingParams(seed=1, max_tokens=200, ignore_eos=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +313,18 @@ def test_type_checkers_know_the_same_settings_as_llm_takes():
 
 def test_the_repr_says_what_is_loaded_and_where(llm):
     assert repr(llm) == f"Async{llm._llm!r}"
+
+
+def test_chat_takes_and_refuses_what_the_synchronous_one_does(folder):
+    for llm in (LLM(folder), AsyncLLM(folder)):
+        for call in (llm.chat, llm.stream_chat):
+            with pytest.raises(UnknownArgument, match="chat_templat'"):
+                call([], chat_templat="x")
+            with pytest.raises(UnknownArgument, match="lora_request = 'x'"):
+                call([], lora_request="x")
+            with pytest.raises(UnknownArgument, match="missing a required argument"):
+                call()
+            refused = pytest.raises(InvalidRequest, match="messages must be")
+            with refused:  # and not for the argument that asks for nothing
+                result = call([], lora_request=None)
+                asyncio.run(result)

@@ -10,21 +10,11 @@ import pytest
 
 from metavox import LLM, SamplingParams
 from metavox.errors import EngineLost, InvalidRequest, NonFiniteLogits
-from tests.checkpoints import one_cpu_thread, write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LONG = SamplingParams(seed=1, max_tokens=100, ignore_eos=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +176,7 @@ def test_a_stream_whose_model_gives_no_numbers_ends_with_the_error(folder):
     logits = llm._driver.engine.runner.model.logits
     llm._driver.engine.runner.model.logits = lambda hidden: logits(hidden).fill_(float("nan"))
     stream = llm.stream("the", GREEDY)
+    assert next(stream).finish_reason == "error"
     with pytest.raises(NonFiniteLogits) as caught:
         next(stream)
     assert caught.value.outputs[0].outputs[0].finish_reason == "error"

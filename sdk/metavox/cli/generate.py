@@ -15,7 +15,7 @@ from metavox.cli.options import Device, Dtype, KvCacheDtype, MaxModelLen, Model,
 
 if TYPE_CHECKING:
     from metavox import LLM
-    from metavox.llm import CompletionStream
+    from metavox.completion_stream import CompletionStream
     from metavox.outputs import RequestOutput
     from metavox.params import SamplingParams
 

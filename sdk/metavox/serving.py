@@ -1,0 +1,132 @@
+"""What `LLM` and `AsyncLLM` do alike: prompts are checked, run and given back, and each request is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from metavox.calls import Conversation, Params, params_for_each
+from metavox.errors import InvalidRequest, NonFiniteLogits
+from metavox.outputs import RequestOutput
+from metavox.progress import progress
+
+if TYPE_CHECKING:
+    from metavox.config import EngineInfo
+    from metavox.engine.driver import Driver
+    from metavox.engine.request import RequestState
+    from metavox.engine.sequence import Request
+    from metavox.params import SamplingParams
+    from metavox.telemetry.recorder import Recorder
+
+
+class Serving:
+    """The way of a request from its prompt to its output, and past the recorder.
+
+    Args:
+        driver: the engine.
+        recorder: what is told of every request that ends.
+    """
+
+    def __init__(self, driver: Driver, recorder: Recorder) -> None:
+        self.driver = driver
+        self.recorder = recorder
+
+    def templated(self, messages: Conversation, template: Mapping[str, Any]) -> Any:
+        """A conversation as a prompt; `template` as in `ChatTemplate`."""
+        from metavox.engine.chat import apply_chat_template
+
+        return apply_chat_template(messages, self.driver.engine.tokenizer, **template)
+
+    def states(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
+        """Requests that were checked, ready to be put in line."""
+        self.driver.refuse_if_lost()
+        each = params_for_each(sampling_params, len(prompts))
+        if len(prompts) == 1:
+            requests = [self.driver.engine.check(prompts[0], each[0])]
+        else:
+            requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
+        return [self.driver.engine.state(request) for request in requests]
+
+    def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:
+        try:
+            return self.driver.engine.check(prompt, params)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"Prompt {at}: {error}") from error
+
+    def run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
+        """Check all prompts, run them, and give their outputs in order."""
+        states = self.states(prompts, sampling_params)
+        unfinished = list(reversed(states))
+
+        def done() -> bool:
+            while unfinished and unfinished[-1].finished:
+                unfinished.pop()
+            return not unfinished
+
+        try:
+            self.driver.submit(states)
+            with progress(states, use_tqdm) as show:
+                self.driver.drive(lambda: show() or done())
+        except BaseException:
+            self.drop(states)
+            raise
+        return self.finish(states)
+
+    def drop(self, states: Sequence[RequestState]) -> None:
+        """End what is still running of these; what had finished is counted all the same."""
+        finished = [state for state in states if state.finished]
+        self.driver.cancel(states)
+        self.driver.settle()
+        self.record(finished)
+
+    def finish(self, states: Sequence[RequestState]) -> list[RequestOutput]:
+        """The outputs of requests that have ended, or what ended them; they are counted."""
+        self.record(states)
+        return self.outcome(states)
+
+    def outcome(self, states: Sequence[RequestState]) -> list[RequestOutput]:
+        """The outputs of requests that have ended. Raises what ended them."""
+        for state in states:
+            if state.error is not None:
+                raise state.error
+        outputs = [self.output(state) for state in states]
+        failed = [at for at, output in enumerate(outputs) if _has_failed(output)]
+        if failed:
+            forms = any(states[at].request.params.structured_outputs for at in failed)
+            raise _non_finite(self.driver.engine.info, failed, outputs, structured=forms)
+        return outputs
+
+    def output(self, state: RequestState) -> RequestOutput:
+        """A request's result, as far as it is there."""
+        return state.output(self.driver.engine.runner.memory_bytes())
+
+    def record(self, states: Sequence[RequestState]) -> None:
+        """Every request passes here once, finished or failed; one that the user interrupted did neither."""
+        for state in states:
+            error, params = state.error, state.request.params
+            output = None if error else self.output(state)
+            if output is not None and not _has_failed(output):
+                self.recorder.finished([(output, params)])
+                continue
+            self.recorder.failed(
+                error or _non_finite(self.driver.engine.info, [], []),
+                [(len(state.request.prompt_token_ids), params)],
+                start_time=state.arrival_time_ns,
+                is_streamed=state.is_streamed,
+            )
+
+
+def _has_failed(output: RequestOutput) -> bool:
+    return any(completion.finish_reason == "error" for completion in output.outputs)
+
+
+def _non_finite(
+    info: EngineInfo, failed: Sequence[int], outputs: Sequence[RequestOutput], *, structured: bool = False
+) -> NonFiniteLogits:
+    advice = "use dtype='bfloat16' or 'float32'" if info.dtype == "float16" else "its weights may be damaged"
+    which = ", ".join(map(str, failed[:5])) + (", ..." if len(failed) > 5 else "")
+    # The device gives the same answer where a form came to a place from which no token of the model goes on.
+    other = ", or its structured_outputs cannot be gone on with by any token of the model" if structured else ""
+    return NonFiniteLogits(
+        f"The model produced NaN or infinity in {info.dtype} for prompt {which}; {advice}{other}.", outputs=outputs
+    )
