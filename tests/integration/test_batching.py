@@ -11,23 +11,14 @@ import torch
 from metavox import LLM, SamplingParams
 from metavox.errors import InvalidArgument
 from metavox_kernels.native import build
-from tests.checkpoints import one_cpu_thread, write_checkpoint
+from tests.checkpoints import write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LONG = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True)
 SAMPLED = SamplingParams(seed=7, max_tokens=24, top_k=50, top_p=0.95, ignore_eos=True)
 PREFIX = [random.Random(3).randrange(3, 320) for _ in range(100)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture(scope="module")

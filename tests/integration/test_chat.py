@@ -8,7 +8,7 @@ import pytest
 
 from metavox import LLM, SamplingParams
 from metavox.errors import InvalidRequest, UnknownArgument
-from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
+from tests.checkpoints import write_checkpoint, write_tokenizer
 from tests.integration.shared import GREEDY, assert_idle, token_ids
 
 TEMPLATE = (
@@ -16,13 +16,9 @@ TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% if quiet is defined and quiet %} shh{% endif %}{% endif %}"
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 ASK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

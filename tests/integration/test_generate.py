@@ -13,19 +13,10 @@ import torch
 from metavox import LLM, RequestOutput, SamplingParams
 from metavox.config import NEUTRAL
 from metavox.errors import InvalidArgument, InvalidRequest, NonFiniteLogits, UnknownArgument
-from tests.checkpoints import one_cpu_thread, write_checkpoint, write_tokenizer
+from tests.checkpoints import write_checkpoint, write_tokenizer
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

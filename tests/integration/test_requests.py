@@ -10,21 +10,12 @@ import torch
 
 from metavox import LLM, SamplingParams, StructuredOutputsParams
 from metavox.errors import InvalidRequest, NonFiniteLogits
-from tests.checkpoints import one_cpu_thread, write_checkpoint
+from tests.checkpoints import write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TELL = "Once upon a time"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture(scope="module")

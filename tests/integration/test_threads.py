@@ -18,21 +18,12 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from metavox import LLM, SamplingParams
 from metavox.errors import EngineLost, InvalidRequest
-from tests.checkpoints import one_cpu_thread, write_checkpoint
+from tests.checkpoints import write_checkpoint
 from tests.integration.shared import GREEDY, assert_idle, some_prompts, token_ids
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LONG = SamplingParams(seed=1, max_tokens=60, ignore_eos=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("qwen3"))
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ import torch
 from metavox import LLM, SamplingParams
 from metavox.models.decoder import Decoder
 from metavox_kernels.native.build import load
-from tests.checkpoints import one_cpu_thread, write_checkpoint
+from tests.checkpoints import write_checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUM_OUTPUT = 12
 CONTEXT = 256
@@ -179,12 +181,6 @@ def mixed_prompts(shortest: int = 1, longest: int = CONTEXT - NUM_OUTPUT) -> lis
     shared = [draw.randrange(320) for _ in range(40)]
     prompts = [[draw.randrange(320) for _ in range(min(max(n, shortest), longest))] for n in lengths]
     return prompts[:-4] + [shared + prompt[40:] for prompt in prompts[-4:]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cpu_thread():
-    with one_cpu_thread():
-        yield
 
 
 @pytest.fixture
