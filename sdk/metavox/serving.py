@@ -102,18 +102,18 @@ class Serving:
 
     def record(self, states: Sequence[RequestState]) -> None:
         """Every request passes here once, finished or failed; one that the user interrupted did neither."""
+        outputs = {state: self.output(state) for state in states if state.error is None}
+        good = {state: output for state, output in outputs.items() if not _has_failed(output)}
+        # At once: the journal then takes one transaction.
+        self.recorder.finished([(output, state.request.params) for state, output in good.items()])
         for state in states:
-            error, params = state.error, state.request.params
-            output = None if error else self.output(state)
-            if output is not None and not _has_failed(output):
-                self.recorder.finished([(output, params)])
-                continue
-            self.recorder.failed(
-                error or _non_finite(self.driver.engine.info, [], []),
-                [(len(state.request.prompt_token_ids), params)],
-                start_time=state.arrival_time_ns,
-                is_streamed=state.is_streamed,
-            )
+            if state not in good:
+                self.recorder.failed(
+                    state.error or _non_finite(self.driver.engine.info, [], []),
+                    [(len(state.request.prompt_token_ids), state.request.params)],
+                    start_time=state.arrival_time_ns,
+                    is_streamed=state.is_streamed,
+                )
 
 
 def _has_failed(output: RequestOutput) -> bool:

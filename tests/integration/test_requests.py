@@ -245,3 +245,11 @@ def test_who_waits_for_a_place_has_time_in_the_queue(folder):
     first, second = llm.generate(["the", "one"], GREEDY)
     assert second.metrics.time_in_queue >= first.metrics.request_duration * 0.9 > 0
     assert first.metrics.max_concurrency == second.metrics.max_concurrency == 1
+
+
+def test_all_requests_of_a_call_are_told_to_telemetry_at_once(folder):
+    llm = LLM(folder)
+    told = []
+    llm.recorder.finished = lambda batch: told.append(len(list(batch)))
+    llm.generate(["a", "b", "c"], SamplingParams(max_tokens=2))
+    assert told == [3]
