@@ -1,7 +1,7 @@
 """Who decided what: consent as a value, and the order in which the deciding things are asked.
 
-This module reads nothing itself. The caller hands in the environment and the texts of two files, so
-that the whole decision is one pure function, and the same inputs always decide the same.
+This module reads nothing itself. The caller gathers the evidence, so that the whole decision is one
+pure function, and the same evidence always decides the same.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Final, Literal, TypeAlias
 
-from metavox_privacy.fields import PURPOSES, Purpose
+from metavox_privacy.fields import Purpose
+from metavox_privacy.notice import Language, notice_hashes
+from metavox_privacy.schema import SCHEMA, Schema
 
 CI_VARIABLES: Final = (
     "CI",
@@ -35,9 +37,17 @@ CI_VARIABLES: Final = (
 ASK_AGAIN_AFTER: Final = timedelta(days=182)
 """How long "not now" lasts: about six months."""
 
+DEPLOYMENT_LASTS: Final = timedelta(days=365)
+"""How long a receipt for servers and containers holds; longer ones are not understood."""
+
+RECEIPT_VARIABLE: Final = "METAVOX_TELEMETRY_RECEIPT"
+"""Names the file of a receipt from ``metavox telemetry authorize``; it counts beside ``METAVOX_TELEMETRY=on``."""
+
+Scope: TypeAlias = Literal["installation", "deployment"]
+
 
 class Unreadable(Enum):
-    """Stands for a file that exists and could not be read; it means off, never a guess."""
+    """Stands for a file that exists and could not be read or understood; it means off, never a guess."""
 
     FILE = "unreadable"
 
@@ -51,14 +61,22 @@ class Answer:
         answered_at: When, in UTC; nothing from before it can ever leave.
         notice: SHA-256 of the words that were shown, and of the list.
         schema_version: The version of the list that was shown.
+        language: The language of the words.
+        scope: Whether it is a person's own answer, or the receipt of a deployment that they answer for.
         ask_again_after: Set when the answer was "not now".
+        expires_at: When a yes ends by itself; a deployment's always does.
+        collector: The collector that was named when the question was asked, None when none was.
     """
 
     purposes: frozenset[Purpose]
     answered_at: datetime
     notice: str
     schema_version: int
+    language: Language = "en"
+    scope: Scope = "installation"
     ask_again_after: datetime | None = None
+    expires_at: datetime | None = None
+    collector: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +87,13 @@ class Consent:
         purposes: What may be done; empty means that nothing is kept and nothing is sent.
         since: The moment from which a request may count, None when off.
         rule: Which rule decided, in words for ``metavox telemetry status``.
+        notice: The hash of the words that were agreed to, ``""`` when off.
     """
 
     purposes: frozenset[Purpose]
     since: datetime | None
     rule: str
+    notice: str = ""
 
     @property
     def granted(self) -> bool:
@@ -81,59 +101,113 @@ class Consent:
         return bool(self.purposes) and self.since is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a decision looks at.
+
+    Attributes:
+        environment: The process's environment.
+        policy: The text of the system policy file, None when there is none; it can only force off.
+        authorization: The receipt that ``METAVOX_TELEMETRY_RECEIPT`` names, None when it names none.
+        answer: What the consent file says, None when nobody has answered.
+        forced_off: Whether the program has switched contributions off for itself.
+        is_foreign: Whether this is the superuser in somebody else's folders.
+        is_damaged: Whether a damaged journal was set aside, after which only a new yes counts.
+    """
+
+    environment: Mapping[str, str]
+    policy: str | Unreadable | None = None
+    authorization: Answer | Unreadable | None = None
+    answer: Answer | Unreadable | None = None
+    forced_off: bool = False
+    is_foreign: bool = False
+    is_damaged: bool = False
+
+
 def off(rule: str) -> Consent:
     """A consent that permits nothing."""
     return Consent(frozenset(), None, rule)
 
 
-def decide(
-    environment: Mapping[str, str],
-    *,
-    policy: str | Unreadable | None,
-    answer: str | Unreadable | None,
-    schema_version: int,
-    notice: str,
-) -> Consent:
-    """Decide whether contributions are on. What is absent, unreadable or not understood means off.
+def decide(evidence: Evidence, now: datetime, schema: Schema = SCHEMA) -> Consent:
+    """Decide whether contributions are on: the first rule that applies. What is not understood means off.
 
     Args:
-        environment: The process's environment.
-        policy: The text of the system policy file, None when there is none; it can only force off.
-        answer: The text of the consent file, None when nobody has answered.
-        schema_version: The version of the list in this release of the software.
-        notice: The hash of the words and the list in this release; a yes is to these alone.
+        evidence: What was found.
+        now: For what expires.
+        schema: The list in this release of the software; a yes is to its notice alone.
     """
+    forbidden = _forbidden(evidence)
+    if forbidden is not None:
+        return off(forbidden)
+    given = evidence.answer
+    if isinstance(given, Answer) and not given.purposes and given.ask_again_after is None:
+        return off("the answer was no")
+    if _switch(evidence.environment) and evidence.authorization is not None:
+        return _from_authorization(evidence.authorization, now, schema)
+    return _from_file(given, _switch(evidence.environment), now, schema)
+
+
+def _forbidden(evidence: Evidence) -> str | None:
+    """The rule that forces contributions off, whatever anybody answered; None when there is none."""
+    environment = evidence.environment
+    if evidence.forced_off:
+        return "this program has called metavox.telemetry.configure(enabled=False)"
     if _is_set(environment.get("DO_NOT_TRACK")):
-        return off("DO_NOT_TRACK is set")
-    switch = environment.get("METAVOX_TELEMETRY", "").strip().lower()
+        return "DO_NOT_TRACK is set"
+    switch = _switch(environment)
     if switch and switch not in ("on", "1", "true", "yes"):
-        return off("METAVOX_TELEMETRY is off" if switch in ("off", "0", "false", "no") else _ODD_SWITCH)
-    if policy is not None and not _policy_permits(policy):
-        return off("the system's policy file switches it off, or cannot be understood")
+        is_off = switch in ("off", "0", "false", "no")
+        return (
+            "METAVOX_TELEMETRY is off" if is_off else "METAVOX_TELEMETRY holds a value that is neither on nor off"
+        )
+    if evidence.policy is not None and not _policy_permits(evidence.policy):
+        return "the system's policy file switches it off, or cannot be understood"
     detected = next((name for name in CI_VARIABLES if _is_set(environment.get(name))), None)
     if detected is not None:
-        return off(f"an automated build or test is running ({detected} is set)")
-    if answer is None:
+        return f"an automated build or test is running ({detected} is set)"
+    if evidence.is_foreign:
+        return "this is the superuser in somebody else's home"
+    if evidence.is_damaged:
+        return "the journal was damaged and is set aside; 'metavox telemetry on' begins a new one"
+    return None
+
+
+def _from_authorization(given: Answer | Unreadable, now: datetime, schema: Schema) -> Consent:
+    if isinstance(given, Unreadable):
+        return off(f"the receipt that {RECEIPT_VARIABLE} names cannot be read or understood")
+    if given.scope != "deployment" or given.expires_at is None:
+        return off(f"the receipt that {RECEIPT_VARIABLE} names is not from 'metavox telemetry authorize'")
+    return _from_answer(given, now, schema, f"the receipt that {RECEIPT_VARIABLE} names", "authorize")
+
+
+def _from_file(given: Answer | Unreadable | None, switch: str, now: datetime, schema: Schema) -> Consent:
+    if given is None:
         return off(
             "METAVOX_TELEMETRY=on needs a recorded consent" if switch else "nobody has been asked, or answered"
         )
-    given = None if answer is Unreadable.FILE else parse_answer(answer)
-    if given is None:
+    if isinstance(given, Unreadable):
         return off("the consent file cannot be read or understood")
-    return _from_answer(given, schema_version, notice)
+    if given.scope != "installation":
+        return off(f"the consent file is the receipt of a deployment; {RECEIPT_VARIABLE} is there to name it")
+    return _from_answer(given, now, schema, "the recorded consent", "on")
 
 
-_ODD_SWITCH: Final = "METAVOX_TELEMETRY holds a value that is neither on nor off"
-
-
-def _from_answer(given: Answer, schema_version: int, notice: str) -> Consent:
+def _from_answer(given: Answer, now: datetime, schema: Schema, rule: str, verb: str) -> Consent:
+    again = f"'metavox telemetry {verb}' shows it again"
     if not given.purposes:
-        return off("the answer was no" if given.ask_again_after is None else "the answer was not now")
-    if given.schema_version != schema_version:
-        return off("the list of what may leave has changed since the yes; 'metavox telemetry on' shows it again")
-    if given.notice != notice:
-        return off("the notice has changed since the yes; 'metavox telemetry on' shows it again")
-    return Consent(given.purposes, given.answered_at, "the recorded consent")
+        return off("the answer was not now" if given.ask_again_after is not None else f"{rule} grants nothing")
+    if given.expires_at is not None and now >= given.expires_at:
+        return off(f"{rule} has expired; 'metavox telemetry {verb}' asks again")
+    if given.schema_version != schema.version:
+        return off(f"the list of what may leave has changed since the yes; {again}")
+    if given.notice != notice_hashes(schema).get(given.language):
+        return off(f"the notice has changed since the yes; {again}")
+    return Consent(given.purposes, given.answered_at, rule, given.notice)
+
+
+def _switch(environment: Mapping[str, str]) -> str:
+    return environment.get("METAVOX_TELEMETRY", "").strip().lower()
 
 
 def _is_set(value: str | None) -> bool:
@@ -141,55 +215,10 @@ def _is_set(value: str | None) -> bool:
 
 
 def _policy_permits(text: str | Unreadable) -> bool:
-    if text is Unreadable.FILE:
+    if isinstance(text, Unreadable):
         return False
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("telemetry") == "user"
-
-
-def format_answer(answer: Answer) -> str:
-    """The consent file's text: JSON, one fact a line."""
-    document = {
-        "version": 1,
-        "purposes": sorted(answer.purposes),
-        "answered_at": answer.answered_at.isoformat(),
-        "notice_sha256": answer.notice,
-        "schema_version": answer.schema_version,
-        "ask_again_after": answer.ask_again_after.isoformat() if answer.ask_again_after else None,
-    }
-    return json.dumps(document, indent=2) + "\n"
-
-
-def parse_answer(text: str) -> Answer | None:
-    """Read the consent file's text; None when any part of it is not understood."""
-    try:
-        document = json.loads(text)
-        return _answer_of(document)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _answer_of(document: dict[str, Any]) -> Answer:
-    purposes = frozenset(purpose for purpose in PURPOSES if purpose in document["purposes"])
-    if not isinstance(document["purposes"], list) or len(purposes) != len(document["purposes"]):
-        raise ValueError("an unknown purpose")
-    if [type(document[name]) for name in ("version", "schema_version")] != [int, int] or document["version"] != 1:
-        raise ValueError("an unknown version")
-    again = document["ask_again_after"]
-    return Answer(
-        purposes=purposes,
-        answered_at=_moment(document["answered_at"]),
-        notice=str(document["notice_sha256"]),
-        schema_version=document["schema_version"],
-        ask_again_after=None if again is None else _moment(again),
-    )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment

@@ -135,7 +135,7 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     shutil.copytree(str(files("metavox") / "tiny"), private_model)
     home = Home(tmp_path / "home", tmp_path / "home", policy=tmp_path / "no-policy")
     home.record(answer(frozenset(PURPOSES), SCHEMA, datetime.now(timezone.utc)))
-    consent = home.consent({}, SCHEMA.version)
+    consent = home.consent({})
 
     # span -> gate -> anonymize -> journal, twice: a public model, and one from a private folder
     output, spans = generate("metavox/tiny", home)

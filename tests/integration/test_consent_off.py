@@ -14,6 +14,7 @@ import pytest
 from metavox.telemetry.home import Home
 from metavox_kernels.native.build import COMPILERS
 from metavox_privacy.consent import CI_VARIABLES, Answer
+from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 
 GUARDED = """
@@ -66,7 +67,7 @@ def test_a_request_without_consent_opens_no_connection_and_writes_no_file(tmp_pa
     config = Home(home / ".config" / "metavox", home / ".local" / "state" / "metavox")
     if recorded is not None:
         now = datetime.now(timezone.utc)
-        config.record(Answer(recorded, now, "words", SCHEMA.version))
+        config.record(Answer(recorded, now, notice_hash(SCHEMA), SCHEMA.version))
     compile_operations(home)
     before = everything_in(home)
     work = tmp_path / "work"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from metavox.cli import console
 from metavox.telemetry.home import Home
-from metavox_privacy.consent import Answer, Consent, Unreadable, decide, format_answer, parse_answer
+from metavox_privacy.consent import Answer, Consent, Evidence, Unreadable, decide
 from metavox_privacy.fields import PURPOSES, Purpose
+from metavox_privacy.notice import notice_hash
+from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ def may_ask(
     """
     if not on_terminals or is_root or not _unanswered(recorded, now):
         return False
-    yes = format_answer(Answer(frozenset(PURPOSES), now, "", SCHEMA.version))
-    return decide(environment, policy=policy, answer=yes, schema_version=SCHEMA.version, notice="").granted
+    yes = Answer(frozenset(PURPOSES), now, notice_hash(SCHEMA), SCHEMA.version)
+    return decide(Evidence(environment, policy, answer=yes), now).granted
 
 
 def _unanswered(recorded: str | Unreadable | None, now: datetime) -> bool:
@@ -51,7 +53,7 @@ def _unanswered(recorded: str | Unreadable | None, now: datetime) -> bool:
         return True
     if isinstance(recorded, Unreadable):
         return False
-    given = parse_answer(recorded)
+    given = parse_receipt(recorded)
     return given is not None and given.ask_again_after is not None and now >= given.ask_again_after
 
 

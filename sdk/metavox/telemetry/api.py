@@ -58,7 +58,7 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
     """
     environment = os.environ if environment is None else environment
     home = home or Home.from_environment(environment)
-    consent = home.consent(environment, SCHEMA.version)
+    consent = home.consent(environment)
     return Status(
         consent.granted,
         consent.rule,

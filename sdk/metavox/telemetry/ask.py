@@ -67,7 +67,7 @@ def answer(purposes: frozenset[Purpose], schema: Schema, now: datetime, *, later
 
 def _is_yes(conversation: Conversation, purpose: Purpose) -> bool:
     while True:
-        print(f"{QUESTIONS[purpose]} [y/N] ", end="", file=conversation.out, flush=True)
+        print(f"{QUESTIONS['en'][purpose]} [y/N] ", end="", file=conversation.out, flush=True)
         try:
             line = conversation.read_line()
         except UnicodeDecodeError:  # a key of another keyboard is no yes

@@ -47,7 +47,7 @@ class Contribution:
         """
 
         def decide() -> Consent:
-            return (home or Home.from_environment(environment)).consent(environment, SCHEMA.version)
+            return (home or Home.from_environment(environment)).consent(environment)
 
         def open_journal(consent: Consent) -> Journal:
             path = (home or Home.from_environment(environment)).journal_file

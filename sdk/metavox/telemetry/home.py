@@ -9,11 +9,12 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
-from metavox_privacy.consent import Answer, Consent, Unreadable, decide, format_answer
-from metavox_privacy.notice import notice_hash
-from metavox_privacy.schema import SCHEMA
+from metavox.telemetry import switch
+from metavox_privacy.consent import RECEIPT_VARIABLE, Answer, Consent, Evidence, Unreadable, decide
+from metavox_privacy.receipt import format_receipt, understand
 
 _POLICY = Path("/etc/metavox/policy.json")
 _NOWHERE = Path(os.devnull, "metavox")  # where nothing can be, so that it reads as off and takes no file
@@ -65,6 +66,11 @@ class Home:
         """Where the counts are kept, after a yes."""
         return self.state / "journal.sqlite3"
 
+    @property
+    def damaged_file(self) -> Path:
+        """Where a damaged journal is set aside; while it is there, contributions are off."""
+        return self.state / "journal.sqlite3.damaged"
+
     def answer(self) -> str | Unreadable | None:
         """The consent file's text, None when nobody has answered."""
         return _read(self.consent_file)
@@ -73,21 +79,27 @@ class Home:
         """The policy file's text, None when there is none."""
         return _read(self.policy)
 
-    def consent(self, environment: Mapping[str, str], schema_version: int, notice: str | None = None) -> Consent:
-        """The decision in force now; reads two files at most and writes nothing.
+    def evidence(self, environment: Mapping[str, str]) -> Evidence:
+        """All that a decision looks at, as it is now; reads three files at most and writes nothing."""
+        named = environment.get(RECEIPT_VARIABLE)
+        return Evidence(
+            environment,
+            policy=self.policy_text(),
+            authorization=understand(_read(Path(named))) if named else None,
+            answer=understand(self.answer()),
+            forced_off=switch.is_forced_off(),
+            is_foreign=_is_superuser() and any(map(_is_somebody_elses, (self.config, self.state))),
+            is_damaged=os.path.lexists(self.damaged_file),
+        )
+
+    def consent(self, environment: Mapping[str, str], now: datetime | None = None) -> Consent:
+        """The decision in force now; writes nothing.
 
         Args:
             environment: The process's environment.
-            schema_version: The version of the list of what may leave.
-            notice: The hash of another notice than this release's own.
+            now: Another moment, for what expires.
         """
-        return decide(
-            environment,
-            policy=self.policy_text(),
-            answer=self.answer(),
-            schema_version=schema_version,
-            notice=notice or notice_hash(SCHEMA),
-        )
+        return decide(self.evidence(environment), now or datetime.now(timezone.utc))
 
     def record(self, answer: Answer) -> None:
         """Write the consent file, readable by its owner alone and whole at every moment; raises OSError."""
@@ -95,7 +107,7 @@ class Home:
         handle, temporary = tempfile.mkstemp(dir=self.config, prefix=_UNFINISHED)  # 0600, and new
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(format_answer(answer))
+                file.write(format_receipt(answer))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.consent_file)
@@ -130,6 +142,19 @@ def _read(path: Path) -> str | Unreadable | None:
     except (OSError, ValueError):
         return Unreadable.FILE
     return text if len(text) <= _LONGEST else Unreadable.FILE
+
+
+def _is_superuser() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def _is_somebody_elses(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that exists, belongs to another user than this one."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        return nearest.stat().st_uid != os.geteuid()
+    except OSError:  # a link that leads nowhere: nobody's, which is no place for an answer
+        return True
 
 
 def _is_absent(path: Path) -> bool:

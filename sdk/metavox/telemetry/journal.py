@@ -20,7 +20,6 @@ from pathlib import Path
 from metavox.telemetry.home import Home, make_private_folder
 from metavox_privacy.anonymize import CellKey, Record
 from metavox_privacy.consent import Consent
-from metavox_privacy.notice import notice_hash
 from metavox_privacy.report import CellCounts, Counts
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
@@ -137,7 +136,7 @@ class Journal:
         if not consent.granted:
             raise ValueError("there is no journal without a consent")
         self._path = path
-        self._era = (str(consent.since), ",".join(sorted(consent.purposes)), notice_hash(schema))
+        self._era = (str(consent.since), ",".join(sorted(consent.purposes)), consent.notice)
         self._schema = schema
         self._oldest = Week.of(now - KEPT)
 

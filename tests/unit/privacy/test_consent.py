@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -14,27 +15,29 @@ from metavox_privacy.consent import (
     CI_VARIABLES,
     Answer,
     Consent,
+    Evidence,
     Unreadable,
     decide,
-    format_answer,
     off,
-    parse_answer,
 )
 from metavox_privacy.gate import gate
+from metavox_privacy.notice import notice_hash
+from metavox_privacy.receipt import format_receipt, parse_receipt, understand
+from metavox_privacy.schema import SCHEMA
 from tests.spans import START, example_span
 
 NOW = datetime(2026, 11, 16, tzinfo=timezone.utc)
-YES = Answer(frozenset({"improve", "publish"}), NOW, "ab" * 32, 1)
-SAVED = format_answer(YES)
+YES = Answer(frozenset({"improve", "publish"}), NOW, notice_hash(SCHEMA), SCHEMA.version)
+SAVED = format_receipt(YES)
 PERMITS = '{"telemetry": "user"}'
 
 
-def decision(environment=None, *, policy=None, answer=SAVED, schema_version=1, notice=YES.notice) -> Consent:
-    return decide(environment or {}, policy=policy, answer=answer, schema_version=schema_version, notice=notice)
+def decision(environment=None, *, policy=None, answer=YES, now=NOW, **more) -> Consent:
+    return decide(Evidence(environment or {}, policy=policy, answer=answer, **more), now)
 
 
 def test_a_recorded_yes_is_a_yes_from_its_moment_on():
-    assert decision() == Consent(YES.purposes, NOW, "the recorded consent")
+    assert decision() == Consent(YES.purposes, NOW, "the recorded consent", YES.notice)
     assert decision({"METAVOX_TELEMETRY": "on"}, policy=PERMITS).granted
 
 
@@ -102,27 +105,27 @@ def test_a_policy_or_a_switch_alone_never_forces_on(environment: dict[str, str])
 
 @pytest.mark.parametrize("answer", [None, "", "{}", "[]", "null", "yes", "\x00", Unreadable.FILE])
 def test_no_answer_or_an_unreadable_one_is_off(answer):
-    assert not decision(answer=answer).granted
+    assert not decision(answer=understand(answer)).granted
 
 
 def test_a_no_and_a_not_now_are_off_and_told_apart():
-    no = Answer(frozenset(), NOW, "", 1)
-    later = Answer(frozenset(), NOW, "", 1, NOW + ASK_AGAIN_AFTER)
+    no = replace(YES, purposes=frozenset())
+    later = replace(no, ask_again_after=NOW + ASK_AGAIN_AFTER)
 
-    assert decision(answer=format_answer(no)) == off("the answer was no")
-    assert decision(answer=format_answer(later)) == off("the answer was not now")
+    assert decision(answer=no) == off("the answer was no")
+    assert decision(answer=later) == off("the answer was not now")
 
 
 @pytest.mark.parametrize("version", [0, 2])
 def test_a_changed_list_pauses_a_yes(version: int):
-    found = decision(schema_version=version)
+    found = decision(answer=replace(YES, schema_version=version))
 
     assert not found.granted
     assert "changed" in found.rule
 
 
 def test_a_changed_word_of_the_notice_pauses_a_yes():
-    found = decision(notice="cd" * 32)
+    found = decision(answer=replace(YES, notice="cd" * 32))
 
     assert not found.granted
     assert "changed" in found.rule
@@ -130,9 +133,9 @@ def test_a_changed_word_of_the_notice_pauses_a_yes():
 
 @pytest.mark.parametrize("change", [{"schema_version": 2}, {"notice": "cd" * 32}], ids=str)
 def test_a_change_leaves_a_no_a_no(change: dict[str, object]):
-    no = format_answer(Answer(frozenset(), NOW, YES.notice, 1))
+    no = replace(YES, purposes=frozenset(), **change)  # type: ignore[arg-type]
 
-    assert decision(answer=no, **change).rule == "the answer was no"
+    assert decision(answer=no).rule == "the answer was no"
 
 
 moments = st.datetimes(
@@ -142,19 +145,19 @@ answers = st.builds(
     Answer,
     purposes=st.frozensets(st.sampled_from(["improve", "publish"])),
     answered_at=moments,
-    notice=st.text(alphabet="0123456789abcdef", min_size=64, max_size=64),
-    schema_version=st.integers(0, 1000),
+    notice=st.just(notice_hash(SCHEMA)),
+    schema_version=st.just(SCHEMA.version),
     ask_again_after=st.none() | moments,
 )
 
 
 @given(answers)
 def test_an_answer_survives_the_file(answer: Answer):
-    assert parse_answer(format_answer(answer)) == answer
+    assert parse_receipt(format_receipt(answer)) == answer
 
 
 TAMPERED = [
-    {"version": 2},
+    {"version": 1},
     {"purposes": ["improve", "sell my soul"]},
     {"purposes": "improve"},
     {"purposes": {"improve": True}},
@@ -171,22 +174,22 @@ TAMPERED = [
 
 @pytest.mark.parametrize("change", TAMPERED, ids=str)
 def test_a_tampered_answer_is_not_understood(change: dict[str, object]):
-    document = {**json.loads(format_answer(YES)), **change}
+    document = {**json.loads(format_receipt(YES)), **change}
 
-    assert parse_answer(json.dumps(document)) is None
+    assert parse_receipt(json.dumps(document)) is None
 
 
-@pytest.mark.parametrize("missing", json.loads(format_answer(YES)))
+@pytest.mark.parametrize("missing", json.loads(format_receipt(YES)))
 def test_an_answer_with_a_fact_missing_is_not_understood(missing: str):
-    document = json.loads(format_answer(YES))
+    document = json.loads(format_receipt(YES))
     del document[missing]
 
-    assert parse_answer(json.dumps(document)) is None
+    assert parse_receipt(json.dumps(document)) is None
 
 
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_garbage_is_off_and_never_an_exception(text: str):
-    assert not decision(answer=text).granted
+    assert not decision(answer=understand(text)).granted
     assert not decision(policy=text).granted
 
 

@@ -13,7 +13,7 @@ from metavox_privacy.schema import SCHEMA
 
 def test_the_notice_and_both_questions_fit_a_terminal_of_24_rows_and_80_columns():
     lines = lay_out(notice(SCHEMA), 80).splitlines()
-    prompts = [f"{question} [y/N] y" for question in QUESTIONS.values()]
+    prompts = [f"{question} [y/N] y" for question in QUESTIONS["en"].values()]
 
     assert len(lines) + 1 + len(prompts) <= 24  # one line says what Enter and p do
     assert max(map(len, lines + prompts)) < 80
@@ -63,12 +63,12 @@ def test_the_notice_says_what_the_law_asks_for(words: str):
 
 
 def test_the_two_purposes_are_asked_apart():
-    assert list(QUESTIONS) == ["improve", "publish"]
-    assert "sold" in QUESTIONS["publish"]
+    assert list(QUESTIONS["en"]) == ["improve", "publish"]
+    assert "sold" in QUESTIONS["en"]["publish"]
 
 
 def test_the_hash_is_of_the_exact_words_and_the_whole_list():
-    words = "\n".join((notice(SCHEMA), *QUESTIONS.values(), SCHEMA.fingerprint))
+    words = "\n".join((notice(SCHEMA), *QUESTIONS["en"].values(), SCHEMA.fingerprint))
 
     assert notice_hash(SCHEMA) == hashlib.sha256(words.encode()).hexdigest()
 

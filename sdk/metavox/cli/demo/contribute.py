@@ -22,7 +22,7 @@ from metavox.telemetry.recorder import Recorder
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.consent import Consent
 from metavox_privacy.fields import PURPOSES
-from metavox_privacy.notice import QUESTIONS, notice_hash
+from metavox_privacy.notice import QUESTIONS
 from metavox_privacy.schema import SCHEMA, Schema
 
 _OPENINGS = (
@@ -45,10 +45,10 @@ def agree(screen: Console, home: Home, schema: Schema) -> Consent:
     show_notice(words, min(screen.width, 80), schema)
     screen.print(words.getvalue(), highlight=False, markup=False, end="")
     for purpose in PURPOSES:
-        screen.print(f"{QUESTIONS[purpose]} [y/N] y", highlight=False, markup=False)
+        screen.print(f"{QUESTIONS['en'][purpose]} [y/N] y", highlight=False, markup=False)
     screen.print("(The demo says yes for its own temporary home. Your own answer is untouched.)")
     home.record(answer(frozenset(PURPOSES), schema, datetime.now(timezone.utc)))
-    consent = home.consent(_ENVIRONMENT, schema.version, notice_hash(schema))
+    consent = home.consent(_ENVIRONMENT)
     if not consent.granted:
         raise MetaVoxError(f"The demo cannot show a contribution here: {consent.rule}.")
     return consent
@@ -99,7 +99,7 @@ def send(screen: Console, home: Home, consent: Consent, url: str, now: datetime)
         SCHEMA,
         now,
         lambda body: uploader.send(body, address),
-        decide=lambda: home.consent(_ENVIRONMENT, SCHEMA.version),
+        decide=lambda: home.consent(_ENVIRONMENT),
     )
     if not outcomes or not all(isinstance(outcome, uploader.Sent) for _, outcome in outcomes):
         raise MetaVoxError(f"The report was not accepted: {[outcome for _, outcome in outcomes]}.")

@@ -12,8 +12,9 @@ import typer
 from metavox.cli import console
 from metavox.cli.telemetry.shared import clear_errors
 from metavox.telemetry.home import Home
-from metavox_privacy.consent import Unreadable, parse_answer
+from metavox_privacy.consent import Unreadable
 from metavox_privacy.fields import PURPOSES
+from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ def _record(home: Home, given: Answer) -> None:
         console.answer(outcome(given))
         if given.purposes and _was_yes(earlier):
             console.answer("This replaces the earlier yes; what was counted under that one is never sent.")
-        decided = home.consent(os.environ, SCHEMA.version)
+        decided = home.consent(os.environ)
     if given.purposes and not decided.granted:
         console.answer(f"Here and now it is still off: {decided.rule}.")
 
 
 def _was_yes(recorded: str | Unreadable | None) -> bool:
-    given = parse_answer(recorded) if isinstance(recorded, str) else None
+    given = parse_receipt(recorded) if isinstance(recorded, str) else None
     return given is not None and bool(given.purposes)
 
 

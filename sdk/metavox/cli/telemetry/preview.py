@@ -34,7 +34,7 @@ def preview(
     _check_form(raw=raw, as_json=as_json)
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
-        consent = home.consent(os.environ, SCHEMA.version)
+        consent = home.consent(os.environ)
         shown = weekly.preview(open_journal(home, consent, now), consent, SCHEMA, now) if consent.granted else []
     chosen = _choose(shown, wanted)
     if chosen is None:

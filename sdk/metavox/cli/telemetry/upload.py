@@ -23,7 +23,7 @@ def upload() -> None:
 
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
-        consent = home.consent(os.environ, SCHEMA.version)
+        consent = home.consent(os.environ)
         if not consent.granted:
             console.answer(f"Nothing was sent: contributions are off, {consent.rule}.")
             return
@@ -34,9 +34,9 @@ def upload() -> None:
             SCHEMA,
             now,
             lambda body: uploader.send(body, address),
-            decide=lambda: home.consent(os.environ, SCHEMA.version),
+            decide=lambda: home.consent(os.environ),
         )
-        unchanged = home.consent(os.environ, SCHEMA.version) == consent
+        unchanged = home.consent(os.environ) == consent
     if not unchanged:
         console.answer("The consent has changed meanwhile, so nothing more was sent.")
     elif not outcomes:

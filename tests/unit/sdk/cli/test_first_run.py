@@ -13,14 +13,16 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from metavox.cli.first_run import may_ask
-from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer, Unreadable, format_answer, parse_answer
+from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer, Unreadable
 from metavox_privacy.notice import QUESTIONS, notice_hash
+from metavox_privacy.receipt import format_receipt, parse_receipt
 from metavox_privacy.schema import SCHEMA
 from tests.unit.sdk.cli.shared import SILENT
 
@@ -40,7 +42,9 @@ def asked(environment: dict[str, str] | None = None, **changes: object) -> bool:
 
 
 def recorded(*purposes: str, again: datetime | None = None, version: int = SCHEMA.version) -> str:
-    return format_answer(Answer(frozenset(purposes), NOW, "", version, again))  # type: ignore[arg-type]
+    shown = replace(SCHEMA, version=version)
+    words = notice_hash(shown)
+    return format_receipt(Answer(frozenset(purposes), NOW, words, version, ask_again_after=again), shown)  # type: ignore[arg-type]
 
 
 def test_a_person_at_a_terminal_who_was_never_asked_is_asked():
@@ -126,7 +130,7 @@ class Person:
     def answer(self, purpose: str, keys: str) -> None:
         """Type, once the question for a purpose is there."""
         before = len(self.screen)
-        self.wait_for(f"{QUESTIONS[purpose]} [y/N]")  # type: ignore[index]
+        self.wait_for(f"{QUESTIONS['en'][purpose]} [y/N]")  # type: ignore[index]
         time.sleep(0.05)
         os.write(self._terminal, keys.encode())
         assert before <= len(self.screen)
@@ -137,7 +141,7 @@ class Person:
         assert self._process.wait(20) == 0
         file = self.home / "consent.json"
         assert not (self.home / "journal.sqlite3").exists()
-        return parse_answer(file.read_text()) if file.exists() else None
+        return parse_receipt(file.read_text()) if file.exists() else None
 
     def stand_up(self) -> None:
         """End what is still running, whatever became of the test."""
@@ -201,7 +205,7 @@ def test_p_shows_the_exact_bytes_of_a_run_like_this_and_asks_again(sit: Callable
     person.answer("improve", "p\n")
     person.wait_for("in base64:")
     seen = person.screen.index("in base64:")  # what follows may be read with it
-    person.wait_for(f"{QUESTIONS['improve']} [y/N]", after=seen)
+    person.wait_for(f"{QUESTIONS['en']['improve']} [y/N]", after=seen)
     person.answer("improve", "\n")
     person.answer("publish", "\n")
     given = person.leave()

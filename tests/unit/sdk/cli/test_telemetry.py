@@ -17,8 +17,8 @@ from metavox.cli import console
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import Journal, built_tokens
 from metavox_privacy.anonymize import Record
-from metavox_privacy.consent import parse_answer
 from metavox_privacy.notice import notice_hash
+from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.unit.sdk.cli.shared import SILENT, run
@@ -38,7 +38,7 @@ def count_last_week(folder: Path) -> None:
     """A yes of last month, and a request of last week."""
     home = Home(folder, folder)
     agree(home, since=LONG_AGO)
-    consent = home.consent({}, SCHEMA.version)
+    consent = home.consent({})
     record = record_of()
     journal = Journal(home.journal_file, consent, SCHEMA, datetime.now(timezone.utc))
     journal.add([Record(LAST_WEEK, record.cell, record.buckets)])
@@ -106,7 +106,7 @@ def test_without_a_terminal_nothing_says_yes_for_anybody(home: Path, arguments: 
 @pytest.mark.usefixtures("terminal")
 def test_on_shows_the_notice_and_records_the_purposes_alone_that_were_named(home: Path):
     result = run(home, "telemetry", "on", "--purpose", "improve")
-    given = parse_answer((home / "consent.json").read_text())
+    given = parse_receipt((home / "consent.json").read_text())
 
     assert result.exit_code == 0
     assert "SOLD" in result.stderr
@@ -148,7 +148,7 @@ def test_on_says_when_the_environment_still_holds_it_off(home: Path):
 def test_off_records_the_no_and_deletes_what_could_only_be_sent_under_a_yes(home: Path, delete: list[str]):
     count_last_week(home)
     result = run(home, "telemetry", "off", *delete)
-    given = parse_answer((home / "consent.json").read_text())
+    given = parse_receipt((home / "consent.json").read_text())
 
     assert result.exit_code == 0
     assert [path.name for path in home.iterdir()] == ["consent.json"]

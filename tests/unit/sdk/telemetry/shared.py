@@ -23,7 +23,7 @@ from tests.spans import BOTH, START, example_span
 YES = datetime.fromtimestamp(START // 10**9, timezone.utc) - timedelta(minutes=5)
 NOW = YES + timedelta(hours=1)
 NEXT_WEEK = YES + timedelta(days=8)
-CONSENT = Consent(BOTH, YES, "the recorded consent")
+CONSENT = Consent(BOTH, YES, "the recorded consent", notice_hash(SCHEMA))
 
 INFO = EngineInfo(
     requested_model="metavox/tiny",
@@ -81,7 +81,7 @@ def journal_in(home: Home, *, consent: Consent = CONSENT, now: datetime = NOW) -
 
 def contribution_to(home: Home) -> Contribution:
     """The pipeline into a home's journal, with a clock of our own."""
-    return Contribution(lambda: home.consent({}, SCHEMA.version), lambda consent: journal_in(home, consent=consent))
+    return Contribution(lambda: home.consent({}), lambda consent: journal_in(home, consent=consent))
 
 
 def record_of(span: Span | None = None) -> Record:

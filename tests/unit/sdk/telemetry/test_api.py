@@ -17,7 +17,8 @@ from metavox.telemetry.api import example
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import withdraw
 from metavox.telemetry.readable import as_document
-from metavox_privacy.consent import ASK_AGAIN_AFTER, parse_answer
+from metavox_privacy.consent import ASK_AGAIN_AFTER
+from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
@@ -80,7 +81,7 @@ def test_status_names_the_weeks_that_are_kept_while_it_is_off_and_changes_nothin
 def test_consent_shows_the_notice_and_records_each_answer(home: Path, monkeypatch, capsys):
     typing(monkeypatch, "n", "y")
     found = telemetry.consent()
-    given = parse_answer((home / "consent.json").read_text())
+    given = parse_receipt((home / "consent.json").read_text())
 
     assert "SOLD" in capsys.readouterr().out
     assert given is not None
@@ -119,7 +120,7 @@ def test_a_no_to_both_questions_deletes_what_an_earlier_yes_kept(home: Path, mon
 def test_consent_without_anybody_to_answer_is_not_now(home: Path, monkeypatch, capsys):
     typing(monkeypatch, "y")
     telemetry.consent()
-    given = parse_answer((home / "consent.json").read_text())
+    given = parse_receipt((home / "consent.json").read_text())
 
     assert given is not None
     assert given.purposes == frozenset()

@@ -133,7 +133,7 @@ def test_a_changed_list_of_the_same_version_is_another_consent(tmp_path: Path):
     home = home_in(tmp_path)
     journal_in(home).add(RECORDS)
 
-    assert Journal(home.journal_file, CONSENT, replace(SCHEMA, units=512), NOW).reports() == []
+    assert Journal(home.journal_file, replace(CONSENT, notice="cd" * 32), SCHEMA, NOW).reports() == []
 
 
 def test_a_report_that_is_gone_cannot_be_built(tmp_path: Path):

@@ -131,7 +131,7 @@ def test_nothing_is_sent_once_the_consent_has_changed_during_an_upload(home: Hom
         change(home)
         return collector(body)
 
-    outcomes = upload(journal, CONSENT, SCHEMA, THIRD_WEEK, send, decide=lambda: home.consent({}, SCHEMA.version))
+    outcomes = upload(journal, CONSENT, SCHEMA, THIRD_WEEK, send, decide=lambda: home.consent({}))
 
     assert [report.week for report, _ in outcomes] == [WEEK]
     assert len(collector.bodies) == 1

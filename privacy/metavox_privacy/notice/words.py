@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
 
 from metavox_privacy.fields import Purpose
 from metavox_privacy.schema import Schema
 
-QUESTIONS: dict[Purpose, str] = {
-    "improve": "Send weekly statistics to help improve MetaVox?",
-    "publish": "Include your weekly statistics in datasets that are published and sold?",
+Language: TypeAlias = Literal["en", "it"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+QUESTIONS: dict[Language, dict[Purpose, str]] = {
+    "en": {
+        "improve": "Send weekly statistics to help improve MetaVox?",
+        "publish": "Include your weekly statistics in datasets that are published and sold?",
+    },
 }
-"""One question for each purpose; each is answered by itself, and no answer is a no."""
+"""In each language one question for each purpose; each is answered by itself, and no answer is a no."""
 
 _MARGIN = 9
 
 
-def notice(schema: Schema) -> str:
+def notice(schema: Schema, language: Language = "en") -> str:
     """The exact text, one paragraph a line, each with its heading before a tab."""
     dimensions = ", ".join(dimension.name.replace("_", " ") for dimension in schema.dimensions)
     metrics = ", ".join(metric.name.replace("_", " ") for metric in schema.metrics)
@@ -40,10 +47,15 @@ def notice(schema: Schema) -> str:
     return "\n".join(f"{heading}\t{text}" for heading, text in paragraphs.items())
 
 
-def notice_hash(schema: Schema) -> str:
+def notice_hash(schema: Schema, language: Language = "en") -> str:
     """Hex SHA-256 of the exact text, the questions and the whole list; a consent says what it was given to."""
-    words = "\n".join((notice(schema), *QUESTIONS.values(), schema.fingerprint))
+    words = "\n".join((notice(schema, language), *QUESTIONS[language].values(), schema.fingerprint))
     return hashlib.sha256(words.encode()).hexdigest()
+
+
+def notice_hashes(schema: Schema) -> Mapping[Language, str]:
+    """The hash of the words in each language."""
+    return {language: notice_hash(schema, language) for language in QUESTIONS}
 
 
 def lay_out(text: str, columns: int = 80) -> str:
