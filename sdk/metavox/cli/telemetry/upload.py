@@ -66,7 +66,6 @@ def _in_words(outcome: object) -> str:
         return "sent"
     if isinstance(outcome, Refused):
         kept = "it will not be sent again" if outcome.final else "it is kept for another try"
-        said = f" ({outcome.message})" if outcome.message else ""
-        return f"refused with status {outcome.status}{said}; {kept}"
+        return f"refused with status {outcome.status}; {kept}"
     assert isinstance(outcome, Unreachable)
     return f"not sent, the collector could not be reached ({outcome.reason}); it is kept for another try"

@@ -11,12 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceResponse,
-)
 
-from metavox.telemetry.uploader import Address, Outcome, Refused, Sent, Unreachable, _tls, send
+from metavox.telemetry.transport import tls
+from metavox.telemetry.uploader import Address, Outcome, Refused, Sent, Unreachable, send
 
 BODY = b"the exact bytes" * 20
 
@@ -71,11 +68,6 @@ def outcome_of(status: int = 200, content: bytes = b"", **headers: str) -> Outco
         return send(BODY, address)
 
 
-def partial(rejected: int, message: str) -> bytes:
-    success = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
-    return ExportTraceServiceResponse(partial_success=success).SerializeToString()
-
-
 def test_the_exact_bytes_arrive_with_the_least_that_http_needs():
     with serving() as (server, address):
         assert send(BODY, address) == Sent()
@@ -111,13 +103,6 @@ def test_the_environments_proxies_headers_and_endpoints_are_not_read(monkeypatch
     assert gzip.decompress(content) == BODY
 
 
-def test_a_partial_success_is_a_refusal_in_the_collectors_words():
-    assert outcome_of(content=partial(1, "the week is \x1b[31mclosed\n")) == Refused(
-        200, "the week is  [31mclosed "
-    )
-    assert outcome_of(content=partial(0, "a warning")) == Sent()
-
-
 @pytest.mark.parametrize(
     ("status", "final"),
     [(400, True), (401, True), (404, True), (413, True), (429, False), (500, False), (502, False), (503, False)],
@@ -145,16 +130,6 @@ def test_a_cookie_is_not_kept():
         send(BODY, address)
 
     assert all("Cookie" not in headers for _, headers, _ in server.requests)
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [(b"<html>Welcome to the hotel</html>", "text/html"), (b"{}", "application/json"), (b"\xff\xff", "")],
-)
-def test_an_answer_that_no_collector_gives_means_that_nothing_was_stored(content: bytes, kind: str):
-    outcome = outcome_of(content=content, Content_Type=kind or "application/x-protobuf")
-
-    assert isinstance(outcome, Unreachable)
 
 
 def test_a_refused_connection_is_unreachable():
@@ -209,7 +184,7 @@ def test_a_host_name_that_cannot_exist_is_unreachable():
 
 def test_a_server_without_a_trusted_certificate_is_unreachable():
     with serving() as (_, address):
-        outcome = send(BODY, Address("127.0.0.1", address.port, "/v1/traces", secure=True), timeout=1)
+        outcome = send(BODY, Address("127.0.0.1", address.port, "", secure=True), timeout=1)
 
     assert isinstance(outcome, Unreachable)
 
@@ -217,13 +192,13 @@ def test_a_server_without_a_trusted_certificate_is_unreachable():
 def test_no_secret_of_the_connection_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     with serving() as (_, address):
-        send(BODY, Address("127.0.0.1", address.port, "/v1/traces", secure=True), timeout=1)
+        send(BODY, Address("127.0.0.1", address.port, "", secure=True), timeout=1)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_certificate_is_asked_for_and_must_be_the_hosts():
-    context = _tls()
+    context = tls()
 
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -232,11 +207,11 @@ def test_a_certificate_is_asked_for_and_must_be_the_hosts():
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("https://collector.example", Address("collector.example", 443, "/v1/traces", True)),
-        ("https://collector.example:8443/otlp/", Address("collector.example", 8443, "/otlp/v1/traces", True)),
-        ("http://localhost:4318", Address("localhost", 4318, "/v1/traces", False)),
-        ("http://[::1]:4318", Address("::1", 4318, "/v1/traces", False)),
-        ("http://127.0.0.2", Address("127.0.0.2", 80, "/v1/traces", False)),
+        ("https://collector.example", Address("collector.example", 443, "", True)),
+        ("https://collector.example:8443/otlp/", Address("collector.example", 8443, "/otlp", True)),
+        ("http://localhost:4318", Address("localhost", 4318, "", False)),
+        ("http://[::1]:4318", Address("::1", 4318, "", False)),
+        ("http://127.0.0.2", Address("127.0.0.2", 80, "", False)),
     ],
 )
 def test_addresses_are_read(url: str, address: Address):
