@@ -48,9 +48,9 @@ def request_span(
         "gen_ai.usage.output_tokens": sum(len(completion.token_ids) for completion in output.outputs),
         **_measured(output.metrics),
         **_engine(info),
-        **_hardware(hardware),
+        **hardware_attributes(hardware),
     }
-    return Span(f"{OPERATION} {model_name(info)}", start, end, _known(attributes))
+    return Span(f"{OPERATION} {model_name(info)}", start, end, known(attributes))
 
 
 def failed_span(
@@ -81,9 +81,9 @@ def failed_span(
         "gen_ai.usage.input_tokens": input_tokens,
         "error.type": type(error).__qualname__,
         **_engine(info),
-        **_hardware(hardware),
+        **hardware_attributes(hardware),
     }
-    return Span(f"{OPERATION} {model_name(info)}", start_time, end_time, _known(attributes))
+    return Span(f"{OPERATION} {model_name(info)}", start_time, end_time, known(attributes))
 
 
 def model_name(info: EngineInfo) -> str:
@@ -145,7 +145,8 @@ def _engine(info: EngineInfo) -> dict[str, AttributeValue | None]:
     }
 
 
-def _hardware(hardware: Hardware) -> dict[str, AttributeValue | None]:
+def hardware_attributes(hardware: Hardware) -> dict[str, AttributeValue | None]:
+    """What a request ran on; None for what is not known."""
     return {
         "hw.model": hardware.model,
         "hw.vendor": hardware.vendor,
@@ -157,5 +158,6 @@ def _hardware(hardware: Hardware) -> dict[str, AttributeValue | None]:
     }
 
 
-def _known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+def known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:
+    """The attributes that have a value."""
     return {name: value for name, value in attributes.items() if value is not None}
