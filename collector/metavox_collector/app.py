@@ -15,7 +15,9 @@ from starlette.requests import ClientDisconnect
 
 from metavox_collector.clock import Clock, utc_now
 from metavox_collector.dataset.listing import listing
+from metavox_collector.delete import deletion
 from metavox_collector.errors import StoreUnavailable
+from metavox_collector.latest import latest
 from metavox_collector.receive import PROTOBUF, Code, Limits, Refused, answer, check_headers, parse, read_bounded
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Stager
@@ -93,6 +95,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = S
             return Response(answer(rejected), media_type=PROTOBUF)
         except Exception as error:
             return _refuse(error, unavailable)
+
+    app.include_router(deletion(stager, stagers))
+    app.include_router(latest(database))
 
     @app.exception_handler(StoreUnavailable)
     async def away(_request: Request, error: StoreUnavailable) -> Response:

@@ -1,4 +1,4 @@
-"""Reports -> staged rows, committed before anybody is told so.
+"""Reports -> staged rows, and a deleted report out of them, committed before anybody is told so.
 
 Group commit: the first of several requests that wait for the disk commits for all of them. One
 ``fsync`` then serves many requests, and a request is answered only after the transaction that holds it.
@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from metavox_collector.store import Database
-from metavox_privacy.report import Report
+from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.week import Week
 from metavox_privacy.wire import Rejected
 
 _log = logging.getLogger(__name__)
 CLOSED = "the week is closed"
+DELETED = "the report was deleted"
+
+_REMEMBERED = 65_536
+"""How many names that somebody asked to delete are held in memory; some 10 MB."""
+
+_REST = 20.0
+"""Overwriting takes at most a part in so many of the time, however many reports are deleted."""
 
 
 def refusal(report: Report, *, now: datetime, accepted_for: timedelta, sandbox: bool) -> str | None:
@@ -51,6 +60,8 @@ class Stager:
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
         self._commit = threading.Lock()
+        self._unwanted: OrderedDict[str, None] = OrderedDict()
+        self._rests_until = 0.0
 
     def stage(self, decoded: Sequence[Report | Rejected], now: datetime) -> list[Rejected]:
         """Commit the reports that may be taken; returns those that were not, each with its reason.
@@ -67,6 +78,41 @@ class Stager:
                 reports.append(outcome)
         return [*rejected, *self._submit(reports)] if reports else rejected
 
+    def delete(self, token: bytes) -> bool:
+        """Delete the report that a secret token names; whether it was staged.
+
+        A delivery of the same report that is still on its way is refused from here on: in this process by what it
+        remembers, whether the report was staged or not; in every process, if it was, by what the database keeps
+        until the week is closed.
+
+        Raises:
+            StoreUnavailable: if the database is busy or away; it may be deleted or not, and can be asked for again.
+        """
+        report_id = report_id_of(token)
+        with self._queue:
+            self._unwanted[report_id] = None
+            while len(self._unwanted) > _REMEMBERED:
+                self._unwanted.popitem(last=False)
+        with self._commit:  # a group that is being committed may hold it
+            with self._database.read() as transaction:  # so that who guesses names keeps no writer waiting
+                if not transaction.is_staged(report_id):
+                    return False
+            with self._database.write() as transaction:
+                return transaction.delete_report(report_id)
+
+    def overwrite(self) -> None:
+        """Remove the last bytes of deleted reports from the files; what cannot be done now, expiry does in an hour.
+
+        Raises:
+            StoreUnavailable: if the database is busy or away.
+        """
+        began = time.monotonic()
+        if began >= self._rests_until:
+            with self._database.write() as transaction:
+                transaction.overwrite_deleted()
+            self._rests_until = time.monotonic() + _REST * (time.monotonic() - began)
+        self._database.scrub()
+
     def expire(self, now: datetime) -> int:
         """Destroy what no close came for in time; returns how many reports that were.
 
@@ -78,6 +124,7 @@ class Stager:
         oldest = Week.of(now - self._accepted_for)
         with self._database.write() as transaction:
             destroyed = transaction.destroy_staged_before(oldest)
+            transaction.overwrite_deleted()
         # Always: a close that died before it could do so has left its reports in the log.
         if not self._database.scrub():
             _log.warning("the write-ahead log could not be emptied; the next try is in an hour")
@@ -102,17 +149,23 @@ class Stager:
         with self._queue:
             group, self._waiting = self._waiting, []
         try:
-            _store(self._database, group)
+            self._store(group)
         except Exception as error:  # whatever it was, every request of the group must be told
             for ticket in group:
                 ticket.error = error
         for ticket in group:
             ticket.done = True
 
+    def _store(self, group: Sequence[_Ticket]) -> None:
+        ids = {report.report_id for ticket in group for report in ticket.reports}
+        with self._queue:
+            unwanted = ids & self._unwanted.keys()
+        with self._database.write() as transaction:
+            closed, deleted = transaction.closed_weeks(), unwanted | transaction.deleted_among(ids)
 
-def _store(database: Database, group: Sequence[_Ticket]) -> None:
-    with database.write() as transaction:
-        closed = transaction.closed_weeks()
-        for ticket in group:
-            ticket.rejected = [Rejected(CLOSED, len(r.cells)) for r in ticket.reports if r.week in closed]
-        transaction.add_reports([r for ticket in group for r in ticket.reports if r.week not in closed])
+            def reason(report: Report) -> str | None:
+                return CLOSED if report.week in closed else DELETED if report.report_id in deleted else None
+
+            for ticket in group:
+                ticket.rejected = [Rejected(why, len(r.cells)) for r in ticket.reports if (why := reason(r))]
+            transaction.add_reports([r for ticket in group for r in ticket.reports if reason(r) is None])

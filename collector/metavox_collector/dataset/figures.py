@@ -42,12 +42,12 @@ def _measured(metric: Metric, noisy: Histogram, scale: float) -> Row:
     return {
         "metric": metric.name,
         "unit": metric.unit,
-        **_figures(metric, noisy, scale),
+        **figures_of(metric, noisy, scale),
         "histogram": list(noisy),
     }
 
 
-def _figures(metric: Metric, noisy: Histogram, scale: float) -> Row:
+def figures_of(metric: Metric, noisy: Histogram, scale: float) -> Row:
     """Every figure that stands clear enough of the noise; None for the others."""
     if metric.is_rate:
         signal = sum(max(value, 0) for value in noisy) / (scale * math.sqrt(len(noisy)))

@@ -81,8 +81,12 @@ class Database:
             with _told(engine.url), _connect(engine, writes=False) as connection:
                 there = inspect(connection).has_table(tables.collector.name)
                 row = connection.execute(select(tables.collector)).one_or_none() if there else None
+                complete = inspect(connection).has_table(tables.deleted_report.name)
             if row is None:
                 raise absent
+            if not complete:  # it was made before single reports could be deleted
+                with _told(engine.url), _connect(engine, writes=True) as connection:
+                    tables.metadata.create_all(connection)
             if row.schema_fingerprint != schema.fingerprint:
                 with _told(engine.url), _connect(engine, writes=True) as connection:
                     _adopt(connection, tables, schema, row.schema_version)

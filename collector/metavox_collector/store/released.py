@@ -84,6 +84,14 @@ def summaries(connection: Connection, tables: Tables, purpose: Purpose) -> Seque
     return [ReleaseSummary(**{**row, "week": Week.parse(row["week"])}, cells=cells[row["week"]]) for row in rows]
 
 
+def newest(connection: Connection, tables: Tables, purpose: Purpose, schema_version: int) -> Week | None:
+    """The last week that was released for a purpose under a version of the schema; None when none was."""
+    release = tables.release
+    which = (release.c.purpose == purpose, release.c.schema_version == schema_version)
+    week = connection.scalar(select(func.max(release.c.week)).where(*which))  # 2026-W09 < 2026-W10 as text too
+    return None if week is None else Week.parse(week)
+
+
 def _of(connection: Connection, table: Table, week: Week, purpose: Purpose, *order: str) -> Sequence[RowMapping]:
     query = select(table).where(table.c.week == str(week), table.c.purpose == purpose)
     return connection.execute(query.order_by(*(table.c[name] for name in order))).mappings().all()

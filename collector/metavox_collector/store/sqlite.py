@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.engine import URL
 
 from metavox_collector.errors import WrongDatabase
@@ -50,6 +51,29 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
         # A transaction that begins by reading cannot become a writer once somebody else has written.
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def rewrite(connection: Connection, tables: Sequence[Table]) -> None:
+    """Write tables anew, in the order of their keys, so that no byte is left of rows that were deleted from them.
+
+    ``secure_delete`` overwrites a row where it lies, and not the copies that SQLite leaves in the unused part of a
+    page when it splits one: after single deletions the names of one or two reports in a hundred could still be read
+    in the file. A page that is freed is overwritten whole, so the rows are held in memory and all pages freed.
+
+    Args:
+        connection: In a transaction that writes.
+        tables: Those that others refer to first.
+    """
+    for table in tables:
+        connection.exec_driver_sql(f"CREATE TEMP TABLE held_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
+    for table in reversed(tables):
+        connection.execute(table.delete())
+    for table in tables:
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM held_{table.name}"  # noqa: S608
+        )
+        connection.exec_driver_sql(f"DROP TABLE held_{table.name}")
 
 
 def empty_log(engine: Engine) -> bool:

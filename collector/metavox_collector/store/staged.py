@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, false, func, select
 
+from metavox_collector.store import sqlite
 from metavox_collector.store.tables import Tables
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.report import Histogram, Report, ReportCell
@@ -31,7 +33,10 @@ def add(connection: Connection, tables: Tables, schema: Schema, reports: Collect
 
 
 def _known(connection: Connection, tables: Tables, ids: Sequence[str]) -> set[str]:
-    column = tables.staged_report.c.report_id
+    return _present(connection, tables.staged_report.c.report_id, ids)
+
+
+def _present(connection: Connection, column: Column[str], ids: Sequence[str]) -> set[str]:
     parts = (ids[start : start + _ROWS_AT_A_TIME] for start in range(0, len(ids), _ROWS_AT_A_TIME))
     return {name for part in parts for name in connection.scalars(select(column).where(column.in_(part)))}
 
@@ -60,13 +65,73 @@ def any_synthetic(connection: Connection, tables: Tables) -> bool:
 
 
 def destroy(connection: Connection, tables: Tables, week: Week) -> None:
-    """Delete a week's cells and reports."""
-    _delete(connection, tables, tables.staged_report.c.week == str(week))
+    """Delete a week's cells and reports, and what names its deleted ones."""
+    report, gone = tables.staged_report, tables.deleted_report
+    _destroy(connection, tables, report.c.week == str(week), gone.c.week == str(week))
 
 
 def destroy_before(connection: Connection, tables: Tables, week: Week) -> int:
-    """Delete the cells and reports of every earlier week; returns how many reports that were."""
-    return _delete(connection, tables, tables.staged_report.c.week < str(week))  # 2026-W09 < 2026-W10 as text too
+    """Delete the same of every earlier week; returns how many reports that were."""
+    report, gone = tables.staged_report, tables.deleted_report
+    # 2026-W09 < 2026-W10 as text too
+    return _destroy(connection, tables, report.c.week < str(week), gone.c.week < str(week))
+
+
+def _destroy(
+    connection: Connection, tables: Tables, which: ColumnElement[bool], tombstones: ColumnElement[bool]
+) -> int:
+    number = _delete(connection, tables, which)
+    forgotten = connection.execute(delete(tables.deleted_report).where(tombstones)).rowcount
+    if number or forgotten:
+        _rewrite(connection, tables)
+    return number
+
+
+def week_of(connection: Connection, tables: Tables, report_id: str) -> str | None:
+    """The week of a staged report; None when there is none of that name."""
+    report = tables.staged_report
+    week: str | None = connection.scalar(select(report.c.week).where(report.c.report_id == report_id))
+    return week
+
+
+def delete_one(connection: Connection, tables: Tables, report_id: str) -> bool:
+    """Delete a report and its cells; whether there was one.
+
+    Its tombstone stays until the week is closed: a delivery that is still on its way would bring the report back.
+    """
+    week = week_of(connection, tables, report_id)
+    if week is None:
+        return False
+    _delete(connection, tables, tables.staged_report.c.report_id == report_id)
+    row = {"tombstone": tombstone(report_id), "week": week, "overwritten": False}
+    connection.execute(tables.deleted_report.insert(), row)
+    return True
+
+
+def deleted_among(connection: Connection, tables: Tables, ids: Collection[str]) -> frozenset[str]:
+    """Those of the ids that have a tombstone."""
+    by_tombstone = {tombstone(report_id): report_id for report_id in ids}
+    found = _present(connection, tables.deleted_report.c.tombstone, list(by_tombstone))
+    return frozenset(by_tombstone[name] for name in found)
+
+
+def overwrite_deleted(connection: Connection, tables: Tables) -> bool:
+    """Remove the last bytes of reports that were deleted since the last time; whether there were any."""
+    gone = tables.deleted_report
+    since = connection.execute(gone.update().where(gone.c.overwritten == false()).values(overwritten=True)).rowcount
+    if since:
+        _rewrite(connection, tables)
+    return since > 0
+
+
+def tombstone(report_id: str) -> str:
+    """What is kept of a deleted report: it can be recognised by whoever has its name, and gives no name away."""
+    return hashlib.sha256(f"deleted {report_id}".encode()).hexdigest()
+
+
+def _rewrite(connection: Connection, tables: Tables) -> None:
+    if connection.dialect.name == "sqlite":  # elsewhere VACUUM does it, which no transaction can hold
+        sqlite.rewrite(connection, [tables.staged_report, tables.staged_cell, tables.deleted_report])
 
 
 def _delete(connection: Connection, tables: Tables, which: ColumnElement[bool]) -> int:

@@ -36,6 +36,8 @@ class Tables:
             staged reports are.
         staged_report: Reports of weeks that are not closed; closing destroys them.
         staged_cell: Their cells, one column for each dimension.
+        deleted_report: What names a report that was deleted, so that no late delivery brings it back, and says
+            nothing else; goes with its week.
         ledger: Everything ever spent, hash-chained.
         release: One row for each week and purpose that was released.
         released_table: The facts of each table of a release.
@@ -46,6 +48,7 @@ class Tables:
     collector: Table
     staged_report: Table
     staged_cell: Table
+    deleted_report: Table
     ledger: Table
     release: Table
     released_table: Table
@@ -60,6 +63,7 @@ def tables_of(schema: Schema) -> Tables:
         _collector(metadata),
         _staged_report(metadata),
         _staged_cell(metadata, schema),
+        _deleted_report(metadata),
         _ledger(metadata),
         _release(metadata),
         _released_table(metadata),
@@ -101,6 +105,17 @@ def _staged_cell(metadata: MetaData, schema: Schema) -> Table:
         Column("position", Integer, primary_key=True, autoincrement=False),
         *(Column(dimension.name, Text, nullable=False) for dimension in schema.dimensions),
         Column("histograms", JSON, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+def _deleted_report(metadata: MetaData) -> Table:
+    return Table(
+        "deleted_report",
+        metadata,
+        Column("tombstone", String(64), primary_key=True),
+        Column("week", String(8), nullable=False),
+        Column("overwritten", Boolean, nullable=False),
         sqlite_with_rowid=False,
     )
 

@@ -37,6 +37,22 @@ class Transaction:
         """Stage the reports whose ids are not staged yet; returns how many that were."""
         return staged.add(self.connection, self.tables, self.schema, reports)
 
+    def is_staged(self, report_id: str) -> bool:
+        """Whether a report of this name is staged."""
+        return staged.week_of(self.connection, self.tables, report_id) is not None
+
+    def delete_report(self, report_id: str) -> bool:
+        """Delete one report, and leave what keeps it from being staged again; whether it was staged."""
+        return staged.delete_one(self.connection, self.tables, report_id)
+
+    def deleted_among(self, report_ids: Collection[str]) -> frozenset[str]:
+        """Those of the names under which a report of a week that is not closed was deleted."""
+        return staged.deleted_among(self.connection, self.tables, report_ids)
+
+    def overwrite_deleted(self) -> bool:
+        """Remove the last bytes of reports that were deleted one by one; whether there were any."""
+        return staged.overwrite_deleted(self.connection, self.tables)
+
     def staged_reports(self, week: Week, purpose: Purpose) -> Iterator[Report]:
         """Stream a week's reports that permit a purpose."""
         return staged.stream(self.connection, self.tables, self.schema, week, purpose)
@@ -61,6 +77,10 @@ class Transaction:
     def release(self, week: Week, purpose: Purpose) -> LabelledRelease | None:
         """Rebuild a release from its rows."""
         return released.get(self.connection, self.tables, week, purpose)
+
+    def newest_release(self, purpose: Purpose) -> Week | None:
+        """The last week that was released for a purpose under this schema's version."""
+        return released.newest(self.connection, self.tables, purpose, self.schema.version)
 
     def release_summaries(self, purpose: Purpose) -> Sequence[ReleaseSummary]:
         """The releases for a purpose, oldest first."""

@@ -22,6 +22,7 @@ COLUMNS = {
     "collector": {"id", "sandbox", "yearly_cap", "schema_version", "schema_fingerprint"},
     "staged_report": {"report_id", "week", "schema_version", "improve", "publish", "synthetic"},
     "staged_cell": {"report_id", "position", "histograms", *SCHEMA.dimension},
+    "deleted_report": {"tombstone", "week", "overwritten"},
     "ledger": {
         *(*RELEASE, "sequence", "schema_version", "nano_rho", "yearly_cap", "sandbox", "release"),
         *("previous", "hash"),
