@@ -13,26 +13,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
+from metavox_privacy.automation import CI_VARIABLES as CI_VARIABLES
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import Language, notice_hashes
 from metavox_privacy.schema import SCHEMA, Schema
-
-CI_VARIABLES: Final = (
-    "CI",
-    "CONTINUOUS_INTEGRATION",
-    "BUILD_NUMBER",
-    "GITHUB_ACTIONS",
-    "GITLAB_CI",
-    "BUILDKITE",
-    "CIRCLECI",
-    "JENKINS_URL",
-    "TEAMCITY_VERSION",
-    "TF_BUILD",
-    "TRAVIS",
-    "CODEBUILD_BUILD_ID",
-    "PYTEST_CURRENT_TEST",
-)
-"""Environment variables that build and test systems set; any of them, not empty and not "false", means off."""
 
 ASK_AGAIN_AFTER: Final = timedelta(days=182)
 """How long "not now" lasts: about six months."""
@@ -99,6 +83,10 @@ class Consent:
     def granted(self) -> bool:
         """Whether anything at all may be kept."""
         return bool(self.purposes) and self.since is not None
+
+    def is_same(self, other: Consent) -> bool:
+        """Whether both are one consent: of one moment, to the same words and purposes, whichever rule decided."""
+        return (self.since, self.purposes, self.notice) == (other.since, other.purposes, other.notice)
 
 
 @dataclass(frozen=True, slots=True)

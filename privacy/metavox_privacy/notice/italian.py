@@ -1,0 +1,61 @@
+"""The words in Italian: the same paragraphs, in the same order, with the same lists."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metavox_privacy.notice.words import Words
+
+# Every letter is of code page 437 too, which old terminals have: hence "resta spento", and no "È spento".
+ITALIAN: Final = Words(
+    paragraphs={
+        "MetaVox": "può dare statistiche sulla velocità dei modelli qui. Resta spento finché non dici di sì; "
+        "nulla nel software dipende dalla risposta.",
+        "Chi": "Che cosa farne lo decide chi gestisce il collettore che indichi in METAVOX_COLLECTOR_URL. Nessuno "
+        "è preimpostato.",
+        "Cosa": "Ogni settimana, conteggi d'uso per {dimensions}, e la distribuzione di {metrics}. "
+        "Nomi di elenchi pubblici, numeri a fasce, tempo a settimane.",
+        "Mai": "Prompt, risposte, nomi o percorsi di file, nomi di modelli privati, di utenti o di host, "
+        "indirizzi, identificativi tuoi o della macchina.",
+        "Perché": "improve: statistiche per chi mantiene MetaVox. publish: dataset anonimi, con rumore, "
+        "pubblicati e VENDUTI a produttori di hardware, fornitori di cloud, aziende di software, ricercatori e "
+        "analisti.",
+        "Durata": "Qui 28 giorni e fino alla prossima esecuzione contata, o al tuo no. Nel collettore finché la "
+        "settimana è aperta, al più 30 giorni; poi somme con rumore.",
+        "Diritti": "Base: il consenso (GDPR art. 6(1)(a)). Lo revochi quando vuoi: metavox telemetry off; "
+        "--delete cancella ciò che non è uscito. Hai diritto ad accesso, cancellazione e reclamo all'autorità (in "
+        "Italia il Garante).",
+    },
+    questions={
+        "improve": "Inviare statistiche settimanali per aiutare a migliorare MetaVox?",
+        "publish": "Includere le tue statistiche in dataset pubblicati e venduti?",
+    },
+    fields={
+        "accelerator": "acceleratore",
+        "accelerator_count": "numero",
+        "accelerator_memory": "memoria",
+        "accelerator_vendor": "produttore",
+        "driver_major": "driver",
+        "model": "modello",
+        "architecture": "architettura",
+        "parameters": "parametri",
+        "quantization": "quantizzazione",
+        "engine": "motore",
+        "engine_version": "versione",
+        "os": "sistema",
+        "cpu_arch": "CPU",
+        "concurrency": "parallelismo",
+        "input_tokens": "token letti",
+        "output_tokens": "token scritti",
+        "streaming": "streaming",
+        "time_to_first_token": "attesa del primo token",
+        "time_per_output_token": "tempo per token",
+        "request_duration": "durata",
+        "output_tokens_per_second": "token al secondo",
+        "peak_device_memory": "memoria massima",
+        "error_rate": "errori",
+    },
+    choices="[s/N]",
+    yes=("s", "si", "sì", "y", "yes"),
+    hint="Invio vuol dire no; p mostra i byte esatti che {example} aggiungerebbe.",
+)
