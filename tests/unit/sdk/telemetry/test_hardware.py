@@ -1,50 +1,35 @@
 from __future__ import annotations
 
-import ast
+import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from metavox.telemetry import hardware
-from metavox.telemetry.hardware import detect, host_arch, os_type, parse_nvidia_driver
+from metavox.telemetry.hardware import amd, apple, cpu, detect, detection, host_arch, nvidia, os_type, undescribed
+from metavox.telemetry.hardware.detection import merge
+from metavox.telemetry.hardware.device import Product, product_name
 from metavox_privacy.schema import SCHEMA
 
-ROOT = Path(__file__).parents[4]
-BANNED = {
-    *("platform.node", "platform.uname", "platform.platform", "os.uname", "os.getlogin", "socket.gethostname"),
-    *("socket.getfqdn", "socket.gethostbyname", "getpass.getuser", "uuid.getnode", "uuid.uuid1", "pwd.getpwuid"),
-    "pwd.getpwnam",
-}
+GIB = 1024**3
 
 
-@pytest.mark.parametrize(
-    "path", sorted({*ROOT.glob("sdk/**/*.py"), *ROOT.glob("privacy/**/*.py")}), ids=lambda path: path.name
-)
-def test_no_source_asks_who_the_user_or_the_machine_is(path: Path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-
-    assert not BANNED & set(names_in(tree))
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> Iterator[None]:
+    detection._detect.cache_clear()
+    yield
+    detection._detect.cache_clear()
 
 
-def test_the_scan_finds_every_way_to_ask():
-    for text in ("import platform as p\np.node()", "from os import uname as u", "import os\nos.uname()"):
-        assert BANNED & set(names_in(ast.parse(text))), text
+def torch_with(kind: str, *names: str, hip: str | None = None, is_initialized: bool = True) -> SimpleNamespace:
+    """PyTorch with devices of these names, as far as it is asked."""
 
+    def properties(device: str) -> SimpleNamespace:
+        return SimpleNamespace(name=names[int(device.partition(":")[2] or 0)], total_memory=80 * GIB)
 
-def names_in(tree: ast.AST) -> list[str]:
-    """Dotted names that a module reaches, with its own names for modules resolved."""
-    modules: dict[str, str] = {}
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.asname or alias.name: alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.append(f"{modules.get(node.value.id, node.value.id)}.{node.attr}")
-    return found
+    module = SimpleNamespace(is_initialized=lambda: is_initialized, get_device_properties=properties)
+    return SimpleNamespace(version=SimpleNamespace(hip=hip), **{kind: module})
 
 
 def test_a_cpu_is_told_by_its_class_alone():
@@ -68,50 +53,133 @@ def test_systems_have_opentelemetrys_names(monkeypatch: pytest.MonkeyPatch, plat
     assert os_type() == name
 
 
+def test_a_device_that_pytorch_has_open_is_named_by_pytorch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch", torch_with("cuda", "NVIDIA H100 80GB HBM3"))
+    monkeypatch.setattr(nvidia, "from_kernel", lambda: Product(vendor="nvidia", driver_version="570.86.15"))
+
+    found = detect("cuda:0")
+
+    assert (found.model, found.vendor, found.count) == ("NVIDIA H100 80GB HBM3", "nvidia", 1)
+    assert (found.memory_bytes, found.driver_version) == (80 * GIB, "570.86.15")
+
+
+def test_pytorch_for_amd_is_told_from_pytorch_for_nvidia(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch", torch_with("cuda", "AMD Instinct MI300X", hip="6.3.42131"))
+    monkeypatch.setattr(nvidia, "from_kernel", lambda: None)
+    monkeypatch.setattr(amd, "describe", lambda: Product(None, "amd", None, "6.10.5"))
+
+    found = detect("cuda")
+
+    assert (found.model, found.vendor, found.driver_version) == ("AMD Instinct MI300X", "amd", "6.10.5")
+
+
+def test_a_device_of_intel_is_named_by_pytorch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch", torch_with("xpu", "Intel(R) Arc(TM) B580 Graphics"))
+
+    assert (detect("xpu").model, detect("xpu").vendor) == ("Intel Arc B580", "intel")
+
+
+def test_a_device_that_pytorch_has_not_opened_stays_closed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch", torch_with("cuda", "NVIDIA H100 80GB HBM3", is_initialized=False))
+    monkeypatch.setattr(nvidia, "from_kernel", lambda: None)
+    monkeypatch.setattr(amd, "describe", lambda: None)
+
+    assert detect("cuda").model is None
+
+
 @pytest.mark.parametrize(
-    ("capability", "name"),
+    ("devices", "count", "model"),
     [
-        ("AVX512", "CPU x86-64 AVX-512"),
-        ("AVX2", "CPU x86-64 AVX2"),
-        ("DEFAULT", "CPU x86-64"),
-        ("NEW", "CPU x86-64"),
+        (["cuda:0", "cuda:1"], 2, "NVIDIA L4"),
+        (["cuda:0", "cuda:0"], 1, "NVIDIA L4"),
+        (["cuda:1", "cuda:2"], 2, None),  # two products are none
+        (["cuda:0", "cpu"], 2, None),
+        ([], 1, None),
     ],
 )
-def test_cpu_classes_are_in_the_catalog(monkeypatch: pytest.MonkeyPatch, capability: str, name: str):
-    import torch
+def test_devices_that_share_the_work_are_counted(
+    monkeypatch: pytest.MonkeyPatch, devices: list[str], count: int, model: str | None
+):
+    monkeypatch.setitem(sys.modules, "torch", torch_with("cuda", "NVIDIA L4", "NVIDIA L4", "NVIDIA T4"))
+    monkeypatch.setattr(nvidia, "from_kernel", lambda: None)
+    monkeypatch.setattr(amd, "describe", lambda: None)
 
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(hardware, "host_arch", lambda: "amd64")
+    found = detect(devices)
 
-    assert detect("cpu").model == name
-    assert name in SCHEMA.dimension["accelerator"].vocabulary
+    assert (found.count, found.model) == (count, model)
 
 
-@pytest.mark.parametrize(("arch", "name"), [("arm64", "CPU Arm"), ("s390x", None), (None, None)])
-def test_other_cpus_are_told_by_their_architecture(monkeypatch: pytest.MonkeyPatch, arch: str | None, name: str):
-    monkeypatch.setattr(hardware, "host_arch", lambda: arch)
+@pytest.mark.parametrize("device", ["vulkan", "cuda:first", "", "cuda:999999"])
+def test_a_device_that_nobody_knows_is_undescribed(device: str):
+    assert detect(device) == undescribed()
 
-    assert detect("cpu").model == name
+
+def test_a_source_that_fails_costs_nothing_but_its_answer(monkeypatch: pytest.MonkeyPatch):
+    def fail() -> Product:
+        raise RuntimeError("the driver does not answer")
+
+    monkeypatch.setattr(cpu, "describe", fail)
+    monkeypatch.setattr(nvidia, "from_kernel", fail)
+    monkeypatch.setattr(amd, "describe", lambda: Product("AMD Instinct MI300X", "amd"))
+
+    assert detect("cpu") == undescribed()
+    assert detect("cuda").model == "AMD Instinct MI300X"
+
+
+def test_a_device_is_looked_up_once(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(cpu, "describe", lambda: asked.append("cpu"))
+
+    assert detect("cpu") == detect("cpu") == detect(["cpu"])
+    assert asked == ["cpu"]
+
+
+def test_a_later_source_is_heard_only_of_the_same_vendor():
+    named, shared = Product("NVIDIA L4", "nvidia"), Product("other", "nvidia", 24 * GIB, "570.86")
+
+    assert merge([None, named, Product("x", "amd", 1, "6.1"), shared]) == Product(
+        "NVIDIA L4", "nvidia", 24 * GIB, "570.86"
+    )
+    assert merge([]) == Product()
 
 
 @pytest.mark.parametrize(
-    ("text", "version"),
+    ("spelling", "name"),
     [
-        (
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n",
-            "535.129.03",
-        ),
-        (
-            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC 12.3.0 ",
-            "580.65.06",
-        ),
-        ("nothing of the kind", None),
-        ("", None),
+        ("NVIDIA H200 NVL", "NVIDIA H200"),
+        ("Tesla T4", "NVIDIA T4"),
+        ("AMD Radeon RX 7900 XTX [gfx1100]", "AMD Radeon RX 7900 XTX"),
+        ("AMD Instinct MI300X VF", "AMD Instinct MI300X"),
+        ("Intel(R) Arc(TM) A770 Graphics", "Intel Arc A770"),
+        ("Intel(R) Arc(TM) B580 Graphics", "Intel Arc B580"),
+        ("AMD Radeon 8060S Graphics", "AMD Ryzen AI Max+ 395"),
+        ("Apple M3 Max", "Apple M3 Pro, Max or Ultra"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "other"),  # a part is not the whole
+        ("AMD Instinct MI308X", "other"),
     ],
 )
-def test_the_driver_is_read_from_the_kernel_modules_own_words(text: str, version: str | None):
-    assert parse_nvidia_driver(text) == version
+def test_names_are_mapped_to_the_catalog_here(spelling: str, name: str):
+    assert SCHEMA.dimension["accelerator"].kind.classify(product_name(spelling)) == name
 
 
-def test_apple_devices_say_their_vendor():
-    assert (detect("mps").vendor, detect("mps").model) == ("apple", None)
+def test_looking_imports_no_library_and_starts_nothing():
+    look = (
+        "import sys, threading\n"
+        "from metavox.telemetry.hardware import detect\n"
+        "sys.addaudithook(lambda event, _: event in ('subprocess.Popen', 'os.posix_spawn', 'os.fork') and 1 / 0)\n"
+        "for device in ('cpu', 'cuda', 'mps', 'xpu'): detect(device)\n"
+        "assert not {'torch', 'pynvml', 'subprocess', 'platform'} & set(sys.modules)\n"
+        "assert threading.active_count() == 1\n"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_apple_device_is_no_other_systems(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(apple, "sysctl", lambda name: b"Apple M4\0")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert apple.describe() is None
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert apple.describe() == Product("Apple M4", "apple")
