@@ -104,7 +104,8 @@ class AsyncLLM:
     def _chat_state(
         self, messages: Conversation, sampling_params: SamplingParams | None, template: Mapping[str, Any]
     ) -> RequestState:
-        return self._serving.states([self._serving.templated(messages, template)], sampling_params)[0]
+        prompt = self._serving.templated(messages, template)
+        return self._serving.states([prompt], sampling_params, is_chat=True)[0]
 
     async def _whole(self, state: RequestState) -> RequestOutput:
         async for _ in self._updates(state):

@@ -207,7 +207,7 @@ class LLM:
         """
         conversations, single = as_conversations(messages)
         prompts = [self._serving.templated(conversation, template) for conversation in conversations]
-        outputs = self._serving.run(prompts, sampling_params, use_tqdm)
+        outputs = self._serving.run(prompts, sampling_params, use_tqdm, is_chat=True)
         return outputs[0] if single else outputs
 
     @known_arguments("stream", NEUTRAL_FOR_GENERATE, OF_SAMPLING_PARAMS)
@@ -231,7 +231,7 @@ class LLM:
     ) -> CompletionStream:
         """Answer one conversation, and give the text as it comes; see `chat` and `stream`."""
         prompt = self._serving.templated(messages, template)
-        return CompletionStream(self._serving, self._serving.states([prompt], sampling_params)[0])
+        return CompletionStream(self._serving, self._serving.states([prompt], sampling_params, is_chat=True)[0])
 
     @property
     def recorder(self) -> Recorder:

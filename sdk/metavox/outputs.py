@@ -51,7 +51,7 @@ class RequestMetrics:
     request's completions. `num_cached_tokens` of the prompt were taken from the KV cache. `max_concurrency` is
     the largest number of sequences that ran in one step with this one, itself included. `device_memory_bytes`
     is the peak allocated on a CUDA device, and the size of the weights and the KV pool elsewhere. `is_streamed`
-    says that the output was told as it came.
+    says that the output was told as it came, `is_chat` that the prompt was a conversation.
     """
 
     arrival_time_ns: int
@@ -66,6 +66,7 @@ class RequestMetrics:
     max_concurrency: int
     device_memory_bytes: int
     is_streamed: bool = False
+    is_chat: bool = False
 
     @property
     def time_in_queue(self) -> float:

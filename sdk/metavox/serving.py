@@ -37,15 +37,20 @@ class Serving:
 
         return apply_chat_template(messages, self.driver.engine.tokenizer, **template)
 
-    def states(self, prompts: Sequence[Any], sampling_params: Params) -> list[RequestState]:
-        """Requests that were checked, ready to be put in line."""
+    def states(
+        self, prompts: Sequence[Any], sampling_params: Params, *, is_chat: bool = False
+    ) -> list[RequestState]:
+        """Requests that were checked, ready to be put in line; `is_chat` says that they were conversations."""
         self.driver.refuse_if_lost()
         each = params_for_each(sampling_params, len(prompts))
         if len(prompts) == 1:
             requests = [self.driver.engine.check(prompts[0], each[0])]
         else:
             requests = [self._check(at, *pair) for at, pair in enumerate(zip(prompts, each, strict=True))]
-        return [self.driver.engine.state(request) for request in requests]
+        states = [self.driver.engine.state(request) for request in requests]
+        for state in states:
+            state.is_chat = is_chat
+        return states
 
     def _check(self, at: int, prompt: Any, params: SamplingParams | None) -> Request:
         try:
@@ -53,9 +58,11 @@ class Serving:
         except InvalidRequest as error:
             raise InvalidRequest(f"Prompt {at}: {error}") from error
 
-    def run(self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool) -> list[RequestOutput]:
+    def run(
+        self, prompts: Sequence[Any], sampling_params: Params, use_tqdm: bool, *, is_chat: bool = False
+    ) -> list[RequestOutput]:
         """Check all prompts, run them, and give their outputs in order."""
-        states = self.states(prompts, sampling_params)
+        states = self.states(prompts, sampling_params, is_chat=is_chat)
         unfinished = list(reversed(states))
 
         def done() -> bool:
@@ -102,17 +109,17 @@ class Serving:
 
     def record(self, states: Sequence[RequestState]) -> None:
         """Every request passes here once, finished or failed; one that the user interrupted did neither."""
-        outputs = {state: self.output(state) for state in states if state.error is None}
-        good = {state: output for state, output in outputs.items() if not _has_failed(output)}
-        # At once: the journal then takes one transaction.
-        self.recorder.finished([(output, state.request.params) for state, output in good.items()])
+        good = [state for state in states if not state.has_failed]
+        # At once, and lazily: where nobody traces and nothing is contributed, nothing is built.
+        self.recorder.finished((self.output(state), state.request.params) for state in good)
         for state in states:
-            if state not in good:
+            if state.has_failed:
                 self.recorder.failed(
                     state.error or _non_finite(self.driver.engine.info, [], []),
                     [(len(state.request.prompt_token_ids), state.request.params)],
                     start_time=state.arrival_time_ns,
                     is_streamed=state.is_streamed,
+                    is_chat=state.is_chat,
                 )
 
 

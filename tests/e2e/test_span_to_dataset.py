@@ -116,11 +116,14 @@ def generate(model, home: Home):
     """Run a private prompt on a model; returns the output and the spans it made."""
     llm = LLM(model)
     spans = []
-    recorder = Recorder(llm.info, Contribution.from_environment({}, home))
+    contribution = Contribution.from_environment({}, home)
+    recorder = Recorder(llm.info, contribution)
     llm.recorder = recorder
     deliver = recorder.finished
     recorder.finished = lambda batch: spans.extend(deliver(batch))
-    return llm.generate(PROMPT, SamplingParams(max_tokens=24, temperature=0.8, seed=1)), spans
+    output = llm.generate(PROMPT, SamplingParams(max_tokens=24, temperature=0.8, seed=1))
+    contribution.flush()
+    return output, spans
 
 
 def all_bytes(folder: Path) -> bytes:
@@ -150,11 +153,13 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     (preview,) = weekly.preview(journal, consent, SCHEMA, later)
     wire = []
 
-    def send(body):
+    def send(body, address):
         wire.append(body)
-        return uploader.send(body, uploader.Address.parse(url))
+        return uploader.send(body, address)
 
-    ((_, outcome),) = weekly.upload(journal, consent, SCHEMA, later, send, decide=lambda: consent)
+    ((_, outcome),) = weekly.upload(
+        journal, consent, SCHEMA, later, url, decide=lambda: consent, send=send, force=True
+    )
     assert outcome == uploader.Sent()
     assert wire == [preview.body]
     staged_bytes = all_bytes(database.parent)

@@ -10,6 +10,8 @@ import pytest
 
 from metavox import LLM, SamplingParams
 from metavox.errors import EngineLost, InvalidRequest, NonFiniteLogits
+from metavox.telemetry.hardware import undescribed
+from metavox.telemetry.spans import request_span
 from tests.integration.shared import GREEDY, assert_idle, some_prompts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -211,8 +213,9 @@ def test_a_finished_stream_is_told_to_telemetry_once(folder):
 def test_spans_say_whether_the_output_was_streamed(folder):
     llm = LLM(folder)
     spans = []
-    deliver = llm.recorder.finished
-    llm.recorder.finished = lambda batch: spans.extend(deliver(batch))
+    llm.recorder.finished = lambda batch: spans.extend(
+        request_span(output, llm.info, params, undescribed()) for output, params in batch
+    )
     llm.generate("the", GREEDY)
     list(llm.stream("the", GREEDY))
     assert [span.attributes["gen_ai.request.stream"] for span in spans] == [False, True]

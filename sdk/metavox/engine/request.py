@@ -24,6 +24,7 @@ class RequestState:
     Attributes:
         error: why it ended without a result, None as a rule.
         is_streamed: whether its output is told as it comes.
+        is_chat: whether its prompt was a conversation.
         on_update: called by whoever steps the engine, after each step that brought it something.
     """
 
@@ -39,7 +40,7 @@ class RequestState:
         self.request_id = request_id
         self.request = request
         self.error: Exception | None = None
-        self.is_streamed = False
+        self.is_streamed = self.is_chat = False
         self.on_update: Callable[[], None] | None = None
         self.prompt_logprobs: list[dict[int, Logprob] | None] = [None]  # the first token follows nothing
         self.arrival_time_ns = time.time_ns()
@@ -59,6 +60,11 @@ class RequestState:
     def finished(self) -> bool:
         """Whether nothing more will come."""
         return self.error is not None or all(sequence.finish_reason for sequence in self.sequences)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended without a result, or with one that the model computed no numbers for."""
+        return self.error is not None or any(sequence.finish_reason == "error" for sequence in self.sequences)
 
     @property
     def num_generation_tokens(self) -> int:
@@ -96,6 +102,7 @@ class RequestState:
             max_concurrency=max(sequence.max_concurrency for sequence in self.sequences),
             device_memory_bytes=device_memory_bytes,
             is_streamed=self.is_streamed,
+            is_chat=self.is_chat,
         )
 
 

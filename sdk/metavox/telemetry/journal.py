@@ -1,59 +1,36 @@
-"""The journal: anonymous counts by week, cell and bucket, and the reports made of them. Nothing raw is ever in it.
-
-One small SQLite file, opened for one call at a time, so that processes and threads can share it, nothing
-has to be flushed when the program ends, and whoever deletes it has deleted it.
-"""
+"""The journal: anonymous counts by week and cell, and the ledger of the reports made of them. Nothing raw."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from metavox.telemetry.home import Home, make_private_folder
-from metavox_privacy.anonymize import CellKey, Record
+from metavox.telemetry.database import END_OF_CONSENT, PATIENCE, existing, run, transaction
+from metavox.telemetry.home import Home
+from metavox.telemetry.tally import CellTally, Tally
+from metavox_privacy.anonymize import CellKey
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import CellCounts, Counts
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
 
 KEPT = timedelta(days=28)
-"""How long after its end a week stays in the journal."""
+"""How long after its end a week stays in the journal, and its report is tried."""
+BETWEEN_TRIES = timedelta(hours=24)
+"""How long every process of an installation waits after a try that did not settle a report."""
+ONE_TRY = timedelta(seconds=6)
+"""How long a claim holds: what sending may take, and some more."""
+MOST_CELLS = 64
+"""How many cells of a week are kept; the least used gives way. A report has room for four."""
 
-_WAIT = 2.0  # seconds for another process's commit, which takes about a millisecond
-_LAYOUT = 2
-_TABLES = """
-DROP TABLE IF EXISTS consent;
-DROP TABLE IF EXISTS requests;
-DROP TABLE IF EXISTS counts;
-DROP TABLE IF EXISTS reports;
-CREATE TABLE consent (since TEXT NOT NULL, purposes TEXT NOT NULL, notice TEXT NOT NULL);
-CREATE TABLE requests (week TEXT, cell TEXT, n INTEGER NOT NULL, PRIMARY KEY (week, cell)) WITHOUT ROWID;
-CREATE TABLE counts (
-    week TEXT, cell TEXT, metric TEXT, bucket INTEGER, n INTEGER NOT NULL,
-    PRIMARY KEY (week, cell, metric, bucket)
-) WITHOUT ROWID;
-CREATE TABLE reports (
-    week TEXT PRIMARY KEY, token BLOB NOT NULL, body BLOB, outcome TEXT
-) WITHOUT ROWID;
-"""
-# A report is open (no body), then built (a body, never to change again), then has an outcome: sent, refused or
-# withdrawn (the consent ended after it was built, and perhaps sent: of such a one only the token stays).
-_OPEN = "body IS NULL AND outcome IS NULL"
-_END_OF_CONSENT = """
-DELETE FROM consent;
-DELETE FROM requests;
-DELETE FROM counts;
-DELETE FROM reports WHERE body IS NULL AND outcome IS NULL;
-UPDATE reports SET body = NULL, outcome = coalesce(outcome, 'withdrawn');
-"""
+_COLUMNS = "week, token, due_at, body, outcome, collector, tries, tried_at, busy_until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +40,39 @@ class StoredReport:
     Attributes:
         week: The week it reports.
         token: The secret that names it and can delete it at the collector.
+        due_at: When it is to be sent, a random hour of the week after.
         body: The exact bytes to send, None while the week still counts, and after the end of its consent.
         outcome: "sent", "refused" or "withdrawn" when that is settled, else None.
+        collector: The address it was sent to, or tried to; None before the first try. It goes to no other one.
+        tries: How often it was sent, or tried to.
+        tried_at: When last.
+        busy_until: Until when a process may still be sending it.
     """
 
     week: Week
     token: bytes
-    body: bytes | None
-    outcome: str | None
+    due_at: datetime
+    body: bytes | None = None
+    outcome: str | None = None
+    collector: str | None = None
+    tries: int = 0
+    tried_at: datetime | None = None
+    busy_until: datetime | None = None
 
 
-def built_tokens(path: Path) -> dict[Week, bytes]:
-    """The tokens of the reports that were built, under whatever consent; {} when there is no journal to read.
+Make = Callable[[Counts, bytes], bytes | None]
+"""The bytes of a report, of a week's counts and the token; None when there is nothing to report."""
 
-    Each of them may be at a collector: an attempt to send it can succeed without an answer that says so.
+
+def tried_reports(path: Path) -> list[StoredReport]:
+    """The reports that may be at a collector, under whatever consent; [] when there is no journal to read.
+
+    A try can succeed without an answer that says so.
     """
-    built = "SELECT week, token FROM reports WHERE body IS NOT NULL OR outcome IS NOT NULL ORDER BY week"
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as sql:
-            return {Week.parse(week): bytes(token) for week, token in sql.execute(built).fetchall()}
-    except (sqlite3.Error, TypeError, ValueError):
-        return {}
+        return [report for report in _all_reports(path) if report.tries]
+    except (sqlite3.Error, OSError, TypeError, ValueError):
+        return []
 
 
 def weeks_kept(path: Path) -> dict[Week, str]:
@@ -94,36 +83,49 @@ def weeks_kept(path: Path) -> dict[Week, str]:
     Raises:
         sqlite3.Error, OSError: the journal cannot be read.
     """
-    if not os.path.exists(path):  # Path.exists raises where a folder on the way is closed to us
-        return {}
-    kept = "SELECT week, coalesce(outcome, 'kept') FROM reports ORDER BY week"
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as sql:
-        return {Week.parse(week): outcome for week, outcome in sql.execute(kept).fetchall()}
+    return {report.week: report.outcome or "kept" for report in _all_reports(path)}
 
 
-def withdraw(home: Home) -> dict[Week, bytes]:
+def withdraw(home: Home) -> list[StoredReport]:
     """After a no: delete all that could only have been sent under a yes, and the journal with it if that is all.
 
     Returns:
-        The tokens that stay, of the reports that were built.
+        The reports whose tokens stay: those that were tried.
 
     Raises:
         sqlite3.Error, OSError: the disk does not let it.
     """
-    tokens = built_tokens(home.journal_file)
-    if not tokens:
+    tried = tried_reports(home.journal_file)
+    if not tried:
         home.delete_journal()
-        return {}
-    with contextlib.closing(_connect(home.journal_file)) as sql, sql:
+        return []
+    with existing(home.journal_file, write=True) as sql:
         sql.execute("BEGIN IMMEDIATE")
-        _run(sql, _END_OF_CONSENT)
-    return tokens
+        run(sql, END_OF_CONSENT)
+    return tried
+
+
+def forget(home: Home, weeks: Iterable[Week]) -> None:
+    """Delete these weeks' tokens and all else of them, and the journal with them if that is all.
+
+    Raises:
+        sqlite3.Error, OSError: the disk does not let it.
+    """
+    with existing(home.journal_file, write=True) as sql:
+        sql.execute("BEGIN IMMEDIATE")
+        for week in weeks:
+            sql.execute("DELETE FROM reports WHERE week = ?", (str(week),))
+            sql.execute("DELETE FROM cells WHERE week = ?", (str(week),))
+        left = sql.execute("SELECT count(*) FROM reports").fetchone()[0]
+    if not left:
+        home.delete_journal()
 
 
 class Journal:
     """The journal of one consent; counts that were made under another one are deleted, never sent.
 
-    Constructing it touches nothing. Methods raise ``sqlite3.Error`` or ``OSError`` when the disk does.
+    Constructing it touches nothing. Methods raise ``sqlite3.Error`` or ``OSError`` when the disk does; a damaged
+    file is set aside, and everything is off until the person says yes again.
 
     Args:
         path: The file; it and its folder are made, for the owner alone, by the first write.
@@ -136,79 +138,90 @@ class Journal:
         if not consent.granted:
             raise ValueError("there is no journal without a consent")
         self._path = path
-        self._era = (str(consent.since), ",".join(sorted(consent.purposes)), consent.notice)
+        self._era = (
+            str(consent.since),
+            ",".join(sorted(consent.purposes)),
+            consent.notice,
+            schema.fingerprint,
+        )
         self._schema = schema
         self._oldest = Week.of(now - KEPT)
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Count requests, all in one transaction; a week whose report is built counts no more."""
-        rows = [(str(record.week), json.dumps(record.cell), record.buckets) for record in records]
-        requests = Counter((week, cell) for week, cell, _ in rows)
-        buckets = Counter((week, cell, *pair) for week, cell, found in rows for pair in found.items())
-        with self._transaction(durable=False) as sql:
-            for week in {week for week, _, _ in rows}:
-                # The token exists from the first request on, so a preview and the report have the same name.
-                sql.execute(
-                    "INSERT OR IGNORE INTO reports (week, token) VALUES (?, ?)", (week, secrets.token_bytes(32))
-                )
-            sql.executemany(
-                f"INSERT INTO requests SELECT ?, ?, ? FROM reports WHERE week = ? AND {_OPEN} "  # noqa: S608
-                "ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                [(*key, n, key[0]) for key, n in requests.items()],
-            )
-            sql.executemany(
-                f"INSERT INTO counts SELECT ?, ?, ?, ?, ? FROM reports WHERE week = ? AND {_OPEN} "  # noqa: S608
-                "ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                [(*key, n, key[0]) for key, n in buckets.items()],
-            )
+    def add(self, tally: Tally, *, patience: float = PATIENCE) -> None:
+        """Count requests, all in one transaction; a week whose report is built counts no more.
+
+        Args:
+            tally: What was counted.
+            patience: Seconds to wait for other processes.
+        """
+        with self._transaction(durable=False, patience=patience) as sql:
+            for week, cells in tally:
+                if _is_open(sql, week):
+                    for key, counts in cells.items():
+                        _add(sql, week, key, counts)
+                    _trim(sql, week)
 
     def reports(self) -> list[StoredReport]:
         """Every week that the journal knows of, the oldest first; [] when there is no journal."""
-        if not self._path.exists():
+        if not os.path.exists(self._path):
             return []
         with self._transaction() as sql:
-            rows = sql.execute("SELECT week, token, body, outcome FROM reports ORDER BY week").fetchall()
-        return [StoredReport(Week.parse(week), token, body, outcome) for week, token, body, outcome in rows]
+            return _reports(sql)
 
     def counts(self, week: Week) -> Counts:
         """The counts of a week whose report is not built."""
-        cells: dict[CellKey, tuple[int, dict[str, list[int]]]] = {}
         with self._transaction() as sql:
-            for cell, n in sql.execute("SELECT cell, n FROM requests WHERE week = ?", (str(week),)):
-                key = self._key(cell)
-                if key is not None and n > 0:
-                    cells[key] = (n, {})
-            rows = sql.execute("SELECT cell, metric, bucket, n FROM counts WHERE week = ?", (str(week),)).fetchall()
-        for cell, name, bucket, n in rows:
-            key, metric = self._key(cell), self._schema.metric.get(name)
-            if key in cells and metric is not None and 0 <= bucket < metric.buckets and n > 0:
-                cells[key][1].setdefault(name, [0] * metric.buckets)[bucket] += n
-        return Counts(
-            week,
-            {
-                key: CellCounts(n, {name: tuple(units) for name, units in histograms.items()})
-                for key, (n, histograms) in cells.items()
-            },
-        )
+            return self._counts(sql, week)
 
-    def build(self, week: Week, body: bytes) -> bytes | None:
-        """Fix the bytes of a week's report before they are first sent; its counts are needed no more.
+    def claim(
+        self, now: datetime, collector: str, make: Make, *, force: bool = False, beside: Collection[Week] = ()
+    ) -> StoredReport | None:
+        """Take the oldest report that is to be sent now, for this process alone, and fix its bytes.
+
+        The bytes, the address and the try are on the disk before anything is sent: after a crash the same bytes
+        go out again, under the same name and to the same collector, which counts them once.
+
+        Args:
+            now: Which weeks are over, what is due, and whether a day has passed since the last try.
+            collector: The address it will be sent to; a report that went to another one stays where it is.
+            make: Builds the bytes, once.
+            force: Take what is not due yet too, and however short the last try is ago.
+            beside: Weeks that are not wanted.
 
         Returns:
-            The bytes to send: the given ones, or those that another process fixed before; None when the
-            report was withdrawn meanwhile.
+            The report with its body; None when there is nothing to send now.
         """
+        if not os.path.exists(self._path):
+            return None
         with self._transaction() as sql:
-            sql.execute(f"UPDATE reports SET body = ? WHERE week = ? AND {_OPEN}", (body, str(week)))  # noqa: S608
-            sql.execute("DELETE FROM requests WHERE week = ?", (str(week),))
-            sql.execute("DELETE FROM counts WHERE week = ?", (str(week),))
-            fixed = sql.execute("SELECT body FROM reports WHERE week = ?", (str(week),)).fetchone()
-        return None if fixed is None or fixed[0] is None else bytes(fixed[0])
+            waiting = [report for report in _reports(sql) if report.outcome is None and now >= report.week.end]
+            if not force and any(_is_recent(report.tried_at, now, BETWEEN_TRIES) for report in waiting):
+                return None
+            for report in waiting:
+                if report.week in beside or not _is_for(report, collector, now):
+                    continue
+                if force or now >= report.due_at:
+                    body = report.body or make(self._counts(sql, report.week), report.token)
+                    if body is not None:
+                        return _claimed(sql, report, body, collector, now)
+        return None
 
-    def settle(self, week: Week, outcome: str) -> None:
-        """Note that a report was "sent" or finally "refused", so that it is never sent again."""
-        with self._transaction() as sql:
-            sql.execute("UPDATE reports SET outcome = ? WHERE week = ?", (outcome, str(week)))
+    def note(self, week: Week, outcome: str | None) -> None:
+        """Note what became of a try: "sent", finally "refused", or None when it is worth another one."""
+        with existing(self._path, write=True) as sql:  # whatever consent is in force by now
+            sql.execute(
+                "UPDATE reports SET outcome = coalesce(outcome, ?), busy_until = NULL WHERE week = ?",
+                (outcome, str(week)),
+            )
+
+    def _counts(self, sql: sqlite3.Connection, week: Week) -> Counts:
+        cells = {}
+        rows = sql.execute("SELECT cell, requests, buckets FROM cells WHERE week = ?", (str(week),))
+        for cell, requests, buckets in rows.fetchall():
+            key = self._key(cell)
+            if key is not None and requests > 0:
+                cells[key] = CellCounts(requests, self._histograms(buckets))
+        return Counts(week, cells)
 
     def _key(self, cell: str) -> CellKey | None:
         """A stored cell, None unless the schema knows every word of it."""
@@ -219,43 +232,108 @@ class Journal:
         known = all(word in d.vocabulary for word, d in zip(words, dimensions, strict=True))
         return words if known else None
 
-    @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction; not ``durable``, it survives a crash of the program, and perhaps not a power cut."""
-        try:
-            with contextlib.closing(_connect(self._path)) as connection:
-                if not durable:  # a busy disk takes 20 ms to confirm a write, and a request must not wait for it
-                    connection.execute("PRAGMA synchronous = OFF")
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    self._prepare(connection)
-                    yield connection
-        except sqlite3.DatabaseError as error:
-            if type(error) is sqlite3.DatabaseError:  # damaged, or no database at all: nothing to save in it
-                self._path.unlink(missing_ok=True)
-            raise
+    def _histograms(self, text: str) -> dict[str, tuple[int, ...]]:
+        """What the schema knows of stored counts."""
+        stored: Mapping[str, Mapping[str, int]] = json.loads(text)
+        found = {}
+        for metric in self._schema.metrics:
+            units = [stored.get(metric.name, {}).get(str(bucket), 0) for bucket in range(metric.buckets)]
+            if any(units) and min(units) >= 0:
+                found[metric.name] = tuple(units)
+        return found
 
-    def _prepare(self, sql: sqlite3.Connection) -> None:
-        """Make the tables, and delete what is too old or was counted under another consent."""
-        if sql.execute("PRAGMA user_version").fetchone() != (_LAYOUT,):
-            _run(sql, _TABLES)
-            sql.execute(f"PRAGMA user_version = {_LAYOUT}")
-        if sql.execute("SELECT since, purposes, notice FROM consent").fetchone() != self._era:
-            _run(sql, _END_OF_CONSENT)
-            sql.execute("INSERT INTO consent VALUES (?, ?, ?)", self._era)
-        for table in ("requests", "counts", "reports"):
-            sql.execute(f"DELETE FROM {table} WHERE week < ?", (str(self._oldest),))  # noqa: S608  # our names
+    def _transaction(
+        self, *, durable: bool = True, patience: float = PATIENCE
+    ) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._path, self._era, str(self._oldest), durable=durable, patience=patience)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    make_private_folder(path.parent)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
-    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only forgotten
-    return connection
+def _is_open(sql: sqlite3.Connection, week: Week) -> bool:
+    """Whether a week still counts; the first request of one makes its report.
+
+    The token exists from then on, so that a preview and the report have the same name.
+    """
+    due = week.end + timedelta(hours=secrets.randbelow(7 * 24))
+    sql.execute(
+        "INSERT OR IGNORE INTO reports (week, token, due_at) VALUES (?, ?, ?)",
+        (str(week), secrets.token_bytes(32), _seconds(due)),
+    )
+    is_open = "SELECT body IS NULL AND outcome IS NULL FROM reports WHERE week = ?"
+    return bool(sql.execute(is_open, (str(week),)).fetchone()[0])
 
 
-def _run(sql: sqlite3.Connection, script: str) -> None:
-    """Run statements inside the transaction that is open; ``executescript`` would commit it."""
-    for statement in filter(str.strip, script.split(";")):
-        sql.execute(statement)
+def _add(sql: sqlite3.Connection, week: Week, key: CellKey, counts: CellTally) -> None:
+    where = (str(week), json.dumps(key))
+    row = sql.execute("SELECT requests, buckets FROM cells WHERE week = ? AND cell = ?", where).fetchone()
+    requests, stored = (0, {}) if row is None else (row[0], json.loads(row[1]))
+    for name, buckets in counts.buckets.items():
+        sums = stored.setdefault(name, {})
+        for bucket, n in buckets.items():
+            sums[str(bucket)] = sums.get(str(bucket), 0) + n
+    sql.execute(
+        "INSERT OR REPLACE INTO cells (week, cell, requests, buckets) VALUES (?, ?, ?, ?)",
+        (*where, requests + counts.requests, json.dumps(stored, separators=(",", ":"))),
+    )
+
+
+def _trim(sql: sqlite3.Connection, week: Week) -> None:
+    sql.execute(
+        "DELETE FROM cells WHERE week = ? AND cell NOT IN "
+        "(SELECT cell FROM cells WHERE week = ? ORDER BY requests DESC, cell LIMIT ?)",
+        (str(week), str(week), MOST_CELLS),
+    )
+
+
+def _claimed(
+    sql: sqlite3.Connection, report: StoredReport, body: bytes, collector: str, now: datetime
+) -> StoredReport:
+    sql.execute("DELETE FROM cells WHERE week = ?", (str(report.week),))  # they are in the body now
+    sql.execute(
+        "UPDATE reports SET body = ?, collector = ?, tries = tries + 1, tried_at = ?, busy_until = ? "
+        "WHERE week = ?",
+        (body, collector, _seconds(now), _seconds(now + ONE_TRY), str(report.week)),
+    )
+    return next(one for one in _reports(sql) if one.week == report.week)
+
+
+def _is_for(report: StoredReport, collector: str, now: datetime) -> bool:
+    """Whether no other process is sending a report, and no other collector may have it."""
+    busy = report.busy_until is not None and now < report.busy_until <= now + ONE_TRY  # else the clock was set back
+    return not busy and report.collector in (None, collector)
+
+
+def _is_recent(moment: datetime | None, now: datetime, span: timedelta) -> bool:
+    return moment is not None and timedelta(0) <= now - moment < span
+
+
+def _all_reports(path: Path) -> list[StoredReport]:
+    if not os.path.exists(path):  # Path.exists raises where a folder on the way is closed to us
+        return []
+    with existing(path) as sql:
+        return _reports(sql)
+
+
+def _reports(sql: sqlite3.Connection) -> list[StoredReport]:
+    rows = sql.execute(f"SELECT {_COLUMNS} FROM reports ORDER BY week").fetchall()  # noqa: S608  # our names
+    return [
+        StoredReport(
+            Week.parse(week),
+            bytes(token),
+            _moment(due_at),
+            body=None if body is None else bytes(body),
+            outcome=outcome,
+            collector=collector,
+            tries=tries,
+            tried_at=None if tried_at is None else _moment(tried_at),
+            busy_until=None if busy_until is None else _moment(busy_until),
+        )
+        for week, token, due_at, body, outcome, collector, tries, tried_at, busy_until in rows
+    ]
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

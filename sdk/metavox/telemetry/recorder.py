@@ -13,7 +13,7 @@ from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.hardware import Hardware, detect, undescribed
-from metavox.telemetry.spans import emit, failed_span, request_span
+from metavox.telemetry.spans import emit, failed_span, is_traced, request_span
 from metavox_privacy.span import Span
 
 _log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 class Recorder:
     """The telemetry of one loaded engine. Its methods never raise.
+
+    A request is described only if somebody will read it: the user's own tracer provider, or the contribution.
 
     Args:
         info: The engine.
@@ -30,22 +32,25 @@ class Recorder:
     def __init__(self, info: EngineInfo, contribution: Contribution | None = None) -> None:
         self._info = info
         self._contribution = contribution or Contribution.from_environment(os.environ)
+        self._contribution.begin()
 
     @cached_property
     def hardware(self) -> Hardware:
         """What the engine runs on, looked up once; what cannot be looked up is not told."""
         try:
             return detect(self._info.device)
-        except Exception:  # a driver that does not answer must not cost the user their spans
-            _log.debug("the device could not be described", exc_info=True)
+        except Exception as error:  # a driver that does not answer must not cost the user their spans
+            _log.debug("the device could not be described: %s", type(error).__name__)
             return undescribed()
 
     def finished(self, batch: Iterable[tuple[RequestOutput, SamplingParams]]) -> list[Span]:
-        """Take the finished requests of one call, and give back their spans."""
+        """Take the finished requests of one call; gives their spans, or [] at once where nobody reads them."""
+        if not (self._contribution.wants() or is_traced()):
+            return []
         try:
             spans = [request_span(output, self._info, params, self.hardware) for output, params in batch]
-        except Exception:  # telemetry must never be the reason why somebody's program fails
-            _log.debug("requests could not be described", exc_info=True)
+        except Exception as error:  # telemetry must never be the reason why somebody's program fails
+            _log.debug("requests could not be described: %s", type(error).__name__)
             return []
         return self._deliver(spans)
 
@@ -56,15 +61,19 @@ class Recorder:
         *,
         start_time: int,
         is_streamed: bool = False,
+        is_chat: bool = False,
     ) -> list[Span]:
-        """Take requests that an error ended, and give back their spans.
+        """Take requests that an error ended; gives their spans, or [] at once where nobody reads them.
 
         Args:
             error: What was raised; only its type is told.
             requests: For each, the prompt's length in tokens (None when not known) and its parameters.
             start_time: When they arrived, Unix time in nanoseconds.
             is_streamed: Whether their output was told as it came.
+            is_chat: Whether their prompts were conversations.
         """
+        if not (self._contribution.wants() or is_traced()):
+            return []
         try:
             spans = [
                 failed_span(
@@ -76,17 +85,19 @@ class Recorder:
                     end_time=time.time_ns(),
                     input_tokens=length,
                     is_streamed=is_streamed,
+                    is_chat=is_chat,
                 )
                 for length, params in requests
             ]
-        except Exception:  # as above
-            _log.debug("failed requests could not be described", exc_info=True)
+        except Exception as problem:  # as above
+            _log.debug("failed requests could not be described: %s", type(problem).__name__)
             return []
         return self._deliver(spans)
 
     def _deliver(self, spans: list[Span]) -> list[Span]:
-        for span in spans:
-            _offer(span)
+        if is_traced():
+            for span in spans:
+                _offer(span)
         self._contribution.on_spans(spans)
         return spans
 
@@ -94,5 +105,5 @@ class Recorder:
 def _offer(span: Span) -> None:
     try:
         emit(span)
-    except Exception:  # a broken exporter of the user's is no broken request, and costs no other span
-        _log.debug("a span could not be given to the tracer provider", exc_info=True)
+    except Exception as error:  # a broken exporter of the user's is no broken request, and costs no other span
+        _log.debug("a span could not be given to the tracer provider: %s", type(error).__name__)

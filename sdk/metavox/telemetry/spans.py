@@ -8,6 +8,8 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 SCOPE = "metavox"
 """The name of our tracer, by which our own spans are told from others'."""
 
-OPERATION = "text_completion"
+_PROVIDER_VARIABLE = "OTEL_PYTHON_TRACER_PROVIDER"
+_LOOKS_AGAIN = 1.0  # seconds; asking the environment takes as long as all the rest of a request that nobody traces
+_named = (False, 0.0)  # whether the environment names a provider, and until when that is taken as known
 
 
 def request_span(
@@ -40,17 +44,20 @@ def request_span(
     start = output.metrics.arrival_time_ns
     end = start + round(output.metrics.request_duration * 1e9)
     reasons = [completion.finish_reason for completion in output.outputs]
+    metrics = output.metrics
+    name = model_name(info)
+    operation = _operation(metrics.is_chat)
     attributes = {
-        **_request(info, sampling_params, output.metrics.is_streamed),
-        "gen_ai.response.model": model_name(info),
+        **_request(name, operation, sampling_params, metrics.is_streamed),
+        "gen_ai.response.model": name,
         "gen_ai.response.finish_reasons": tuple(reason for reason in reasons if reason),
         "gen_ai.usage.input_tokens": len(output.prompt_token_ids),
         "gen_ai.usage.output_tokens": sum(len(completion.token_ids) for completion in output.outputs),
-        **_measured(output.metrics),
+        **_measured(metrics),
         **_engine(info),
         **hardware_attributes(hardware),
     }
-    return Span(f"{OPERATION} {model_name(info)}", start, end, known(attributes))
+    return Span(f"{operation} {name}", start, end, known(attributes))
 
 
 def failed_span(
@@ -63,6 +70,7 @@ def failed_span(
     end_time: int,
     input_tokens: int | None = None,
     is_streamed: bool = False,
+    is_chat: bool = False,
 ) -> Span:
     """Describe one request that raised; of the error only its type is told, its message may hold anything.
 
@@ -75,15 +83,17 @@ def failed_span(
         end_time: When it failed, Unix time in nanoseconds.
         input_tokens: How long the prompt was, None when that is not known.
         is_streamed: Whether the output was told as it came.
+        is_chat: Whether the prompt was a conversation.
     """
+    name, operation = model_name(info), _operation(is_chat)
     attributes = {
-        **_request(info, sampling_params, is_streamed),
+        **_request(name, operation, sampling_params, is_streamed),
         "gen_ai.usage.input_tokens": input_tokens,
         "error.type": type(error).__qualname__,
         **_engine(info),
         **hardware_attributes(hardware),
     }
-    return Span(f"{OPERATION} {model_name(info)}", start_time, end_time, known(attributes))
+    return Span(f"{operation} {name}", start_time, end_time, known(attributes))
 
 
 def model_name(info: EngineInfo) -> str:
@@ -92,6 +102,24 @@ def model_name(info: EngineInfo) -> str:
         return info.model_id
     path = info.requested_model
     return path if os.path.isabs(path) or path.startswith((".", "~")) else os.path.join(".", path)
+
+
+def is_traced() -> bool:
+    """Whether the user's program has a tracer provider, or names one; loads nothing to find out."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or getattr(trace, "_TRACER_PROVIDER", trace) is None:  # asking for it takes a microsecond
+        return _environment_names_one()
+    return type(trace.get_tracer_provider()) not in (trace.NoOpTracerProvider, trace.ProxyTracerProvider)
+
+
+def _environment_names_one() -> bool:
+    global _named  # one environment, one clock
+    named, until = _named
+    now = time.monotonic()
+    if now >= until:
+        named = _PROVIDER_VARIABLE in os.environ
+        _named = (named, now + _LOOKS_AGAIN)
+    return named
 
 
 def emit(span: Span) -> None:
@@ -108,11 +136,17 @@ def emit(span: Span) -> None:
     emitted.end(span.end_time)
 
 
-def _request(info: EngineInfo, params: SamplingParams, is_streamed: bool) -> dict[str, AttributeValue | None]:
+def _operation(is_chat: bool) -> str:
+    return "chat" if is_chat else "text_completion"
+
+
+def _request(
+    name: str, operation: str, params: SamplingParams, is_streamed: bool
+) -> dict[str, AttributeValue | None]:
     return {
-        "gen_ai.operation.name": OPERATION,
+        "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "metavox",
-        "gen_ai.request.model": model_name(info),
+        "gen_ai.request.model": name,
         "gen_ai.request.max_tokens": params.max_tokens,
         "gen_ai.request.temperature": float(params.temperature),
         "gen_ai.request.top_p": float(params.top_p),

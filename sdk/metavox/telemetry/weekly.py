@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from metavox.telemetry.journal import Journal, StoredReport
-from metavox.telemetry.uploader import Outcome, Refused, Sent
+from metavox.telemetry import uploader
+from metavox.telemetry.home import Home
+from metavox.telemetry.journal import ONE_TRY, Journal, StoredReport, forget, tried_reports
+from metavox.telemetry.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import Counts, count, make_report
 from metavox_privacy.schema import Schema
 from metavox_privacy.span import Span
+from metavox_privacy.week import Week
 from metavox_privacy.wire import encode
 
-Send = Callable[[bytes], Outcome]
+Send = Callable[[bytes, Address], Outcome]
+Delete = Callable[[bytes, Address], Deletion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +53,87 @@ def upload(
     consent: Consent,
     schema: Schema,
     now: datetime,
-    send: Send,
+    url: str,
     *,
     decide: Callable[[], Consent],
+    send: Send = uploader.send,
+    force: bool = False,
 ) -> list[tuple[StoredReport, Outcome]]:
-    """Send what is due, a request for each completed week, until it is settled.
-
-    The bytes are in the journal before they are first sent: after a crash the same report goes out
-    again under the same name, and the collector counts it once.
+    """Send what is due, a request for each completed week, until one is not taken.
 
     Args:
         journal: The journal of the consent.
         consent: The consent under which it was opened.
         schema: The list of what may leave.
-        now: Decides which weeks are over.
-        send: Gives a report's bytes to the collector.
+        now: Decides which weeks are over and due.
+        url: The collector's address.
         decide: The consent in force now, asked before each send: nothing goes once it is another one.
+        send: Gives a report's bytes to the collector.
+        force: Send what is not due yet too, today's try or not; a report that was not taken stops nothing.
+
+    Returns:
+        Each report that was tried, and what became of it.
+
+    Raises:
+        ValueError: the address is none; says what one must be.
+        sqlite3.Error, OSError: when the disk does.
     """
-    outcomes = []
-    for due in preview(journal, consent, schema, now):
-        if not due.complete or due.report.outcome is not None:
-            continue
-        body = journal.build(due.report.week, due.body)
-        if body is None or decide() != consent:
+    address, collector = Address.parse(url), url.strip()
+    outcomes: list[tuple[StoredReport, Outcome]] = []
+
+    def make(counts: Counts, token: bytes) -> bytes | None:
+        return _body(counts, token, consent, schema)
+
+    while True:
+        tried = [report.week for report, _ in outcomes]
+        due = journal.claim(now, collector, make, force=force, beside=tried)
+        if due is None or due.body is None or not decide().is_same(consent):
             break
-        outcome = send(body)
-        if isinstance(outcome, Sent):
-            journal.settle(due.report.week, "sent")
-        elif isinstance(outcome, Refused) and outcome.final:
-            journal.settle(due.report.week, "refused")
-        outcomes.append((due.report, outcome))
+        outcome = send(due.body, address)
+        journal.note(due.week, _settled(outcome))
+        outcomes.append((due, outcome))
     return outcomes
+
+
+def _settled(outcome: Outcome) -> str | None:
+    if isinstance(outcome, Sent):
+        return "sent"
+    return "refused" if isinstance(outcome, Refused) and outcome.final else None
+
+
+def delete(
+    home: Home,
+    now: datetime,
+    *,
+    ask: Delete = uploader.delete,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[Week, Deletion]:
+    """Have every report deleted that may be at a collector, each at the one that it went to.
+
+    What is deleted, or gone, is forgotten here too; of the others the token stays, so that this can be done again.
+    To be called after the no is recorded: a report that is being sent meanwhile is waited for, some seconds.
+
+    Args:
+        home: Whose reports.
+        now: Which of them may still be on their way.
+        ask: Asks a collector to delete what a token names.
+        sleep: Waits for seconds.
+
+    Returns:
+        What became of each week's report; {} when none was ever tried.
+
+    Raises:
+        sqlite3.Error, OSError: when the disk does.
+    """
+    reports = tried_reports(home.journal_file)
+    on_their_way = [report.busy_until - now for report in reports if report.busy_until is not None]
+    if on_their_way:
+        sleep(min(max([*on_their_way, timedelta(0)]), ONE_TRY).total_seconds())
+    answers = {report.week: ask(report.token, Address.parse(report.collector or "")) for report in reports}
+    settled = [week for week, answer in answers.items() if isinstance(answer, Deleted | Gone)]
+    if settled:
+        forget(home, settled)
+    return answers
 
 
 def sample(spans: Iterable[Span], consent: Consent, schema: Schema, token: bytes) -> bytes | None:

@@ -70,6 +70,7 @@ def run_prompts(screen: Console, number: int, contribution: Contribution) -> Non
     began = time.monotonic()
     outputs = llm.generate(prompts, SamplingParams(temperature=0.7, top_p=0.9, max_tokens=64, seed=7))
     seconds = time.monotonic() - began
+    contribution.flush()  # now, not some seconds later: the report is shown next
     tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
     for output in outputs[:2]:
         text = " ".join(f"{output.prompt}{output}".split())
@@ -92,14 +93,14 @@ def send(screen: Console, home: Home, consent: Consent, url: str, now: datetime)
     for due in weekly.preview(journal, consent, SCHEMA, now):
         mine |= journal.counts(due.report.week).cells.keys()
         screen.print(readable.as_text(due.body, screen.width), highlight=False, markup=False, soft_wrap=True)
-    address = uploader.Address.parse(url)
     outcomes = weekly.upload(
         journal,
         consent,
         SCHEMA,
         now,
-        lambda body: uploader.send(body, address),
+        url,
         decide=lambda: home.consent(_ENVIRONMENT),
+        force=True,
     )
     if not outcomes or not all(isinstance(outcome, uploader.Sent) for _, outcome in outcomes):
         raise MetaVoxError(f"The report was not accepted: {[outcome for _, outcome in outcomes]}.")

@@ -113,10 +113,10 @@ def _empty(home: Home) -> None:
 
 
 def _delete(home: Home) -> None:
-    from metavox.telemetry.journal import built_tokens
+    from metavox.telemetry.journal import tried_reports
 
     existed = home.journal_file.exists()
-    tokens = built_tokens(home.journal_file)
+    tokens = {report.week: report.token for report in tried_reports(home.journal_file)}
     if tokens:
         console.answer("These reports were sent, or may have been. Only their tokens can name them; keep them:")
     for week, token in tokens.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,9 +11,6 @@ from metavox.cli import console
 from metavox.cli.telemetry.shared import clear_errors, open_journal
 from metavox.telemetry.home import Home
 from metavox_privacy.schema import SCHEMA
-
-if TYPE_CHECKING:
-    from metavox.telemetry.uploader import Address
 
 
 def upload() -> None:
@@ -27,14 +23,15 @@ def upload() -> None:
         if not consent.granted:
             console.answer(f"Nothing was sent: contributions are off, {consent.rule}.")
             return
-        address = _collector()
+        url = _collector()
         outcomes = weekly.upload(
             open_journal(home, consent, now),
             consent,
             SCHEMA,
             now,
-            lambda body: uploader.send(body, address),
+            url,
             decide=lambda: home.consent(os.environ),
+            force=True,
         )
         unchanged = home.consent(os.environ) == consent
     if not unchanged:
@@ -47,16 +44,17 @@ def upload() -> None:
         raise typer.Exit(1)
 
 
-def _collector() -> Address:
+def _collector() -> str:
     from metavox.telemetry.uploader import Address
 
     url = os.environ.get("METAVOX_COLLECTOR_URL", "")
     if not url:
         console.fail("no collector is configured, so nothing was sent; METAVOX_COLLECTOR_URL names one")
     try:
-        return Address.parse(url)
+        Address.parse(url)
     except ValueError as error:
         console.fail(f"METAVOX_COLLECTOR_URL: {error}")
+    return url
 
 
 def _in_words(outcome: object) -> str:

@@ -15,14 +15,14 @@ import pytest
 
 from metavox.cli import console
 from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal, built_tokens
+from metavox.telemetry.journal import Journal, tried_reports
 from metavox_privacy.anonymize import Record
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.unit.sdk.cli.shared import SILENT, run
-from tests.unit.sdk.telemetry.shared import agree, record_of
+from tests.unit.sdk.telemetry.shared import agree, record_of, tally_of
 from tests.unit.sdk.telemetry.test_uploader import Server, serving
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
@@ -41,7 +41,7 @@ def count_last_week(folder: Path) -> None:
     consent = home.consent({})
     record = record_of()
     journal = Journal(home.journal_file, consent, SCHEMA, datetime.now(timezone.utc))
-    journal.add([Record(LAST_WEEK, record.cell, record.buckets)])
+    journal.add(tally_of([Record(LAST_WEEK, record.cell, record.buckets)]))
 
 
 def test_looking_makes_no_file(home: Path):
@@ -162,12 +162,12 @@ def test_the_tokens_of_what_a_collector_may_hold_stay_until_they_are_handed_over
     count_last_week(home)
     with serving(status) as (server, _):
         run(home, "telemetry", "upload", METAVOX_COLLECTOR_URL=url_of(server))
-    tokens = built_tokens(home / "journal.sqlite3")
+    tokens = {report.week: report.token for report in tried_reports(home / "journal.sqlite3")}
     kept = run(home, "telemetry", "off")
 
     assert list(tokens) == [LAST_WEEK]
     assert "The tokens of reports that were sent, or may have been, stay in" in kept.stdout
-    assert built_tokens(home / "journal.sqlite3") == tokens
+    assert [report.token for report in tried_reports(home / "journal.sqlite3")] == [*tokens.values()]
     assert b"metavox/tiny" not in (home / "journal.sqlite3").read_bytes()
     assert f"{LAST_WEEK} {tokens[LAST_WEEK].hex()}" in run(home, "telemetry", "off", "--delete").stdout
     assert not (home / "journal.sqlite3").exists()

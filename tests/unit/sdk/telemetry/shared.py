@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,12 +13,16 @@ from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.hardware import Hardware
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import Journal
+from metavox.telemetry.tally import Tally
+from metavox.telemetry.uploader import Outcome
+from metavox.telemetry.weekly import upload
 from metavox_privacy.anonymize import Record, anonymize
 from metavox_privacy.consent import Answer, Consent
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span
+from metavox_privacy.week import Week
 from tests.spans import BOTH, START, example_span
 
 YES = datetime.fromtimestamp(START // 10**9, timezone.utc) - timedelta(minutes=5)
@@ -82,6 +87,25 @@ def journal_in(home: Home, *, consent: Consent = CONSENT, now: datetime = NOW) -
 def contribution_to(home: Home) -> Contribution:
     """The pipeline into a home's journal, with a clock of our own."""
     return Contribution(lambda: home.consent({}), lambda consent: journal_in(home, consent=consent))
+
+
+def tally_of(records: Iterable[Record]) -> Tally:
+    """The counts of some records."""
+    tally = Tally()
+    for record in records:
+        tally.add(record)
+    return tally
+
+
+def tried(home: Home, outcome: Outcome, *, now: datetime = NEXT_WEEK) -> list[Week]:
+    """Send what a journal holds of completed weeks to a collector that gives this answer; which weeks that were."""
+    outcomes = upload(
+        *(journal_in(home, now=now), CONSENT, SCHEMA, now, "https://collector.example"),
+        decide=lambda: CONSENT,
+        send=lambda body, address: outcome,
+        force=True,
+    )
+    return [report.week for report, _ in outcomes]
 
 
 def record_of(span: Span | None = None) -> Record:

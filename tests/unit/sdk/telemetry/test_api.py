@@ -17,6 +17,7 @@ from metavox.telemetry.api import example
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import withdraw
 from metavox.telemetry.readable import as_document
+from metavox.telemetry.uploader import Unreachable
 from metavox_privacy.consent import ASK_AGAIN_AFTER
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.report import Report
@@ -24,7 +25,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import decode
 from tests.spans import BOTH, WEEK
-from tests.unit.sdk.telemetry.shared import agree, home_in, journal_in, record_of
+from tests.unit.sdk.telemetry.shared import agree, home_in, journal_in, record_of, tally_of, tried
 
 
 @pytest.fixture
@@ -67,13 +68,13 @@ def test_status_after_a_yes(tmp_path: Path):
 def test_status_names_the_weeks_that_are_kept_while_it_is_off_and_changes_nothing(tmp_path: Path):
     home = home_in(tmp_path)
     agree(home)
-    journal_in(home).add([record_of()])
+    journal_in(home).add(tally_of([record_of()]))
     before = home.journal_file.read_bytes()
     found = telemetry.status({"DO_NOT_TRACK": "1"}, home)
 
     assert (found.on, found.weeks) == (False, {str(WEEK): "kept"})
     assert home.journal_file.read_bytes() == before
-    journal_in(home).build(WEEK, b"body")
+    assert tried(home, Unreachable("away")) == [WEEK]
     withdraw(home)
     assert telemetry.status({"DO_NOT_TRACK": "1"}, home).weeks == {str(WEEK): "withdrawn"}
 
@@ -110,7 +111,7 @@ def test_consent_takes_no_answer_from_what_is_closed(home: Path, monkeypatch: py
 
 
 def test_a_no_to_both_questions_deletes_what_an_earlier_yes_kept(home: Path, monkeypatch, capsys):
-    journal_in(Home(home, home)).add([record_of()])
+    journal_in(Home(home, home)).add(tally_of([record_of()]))
     typing(monkeypatch, "n", "n")
     telemetry.consent()
 

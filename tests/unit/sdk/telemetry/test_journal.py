@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal, built_tokens, withdraw
+from metavox.telemetry.journal import Journal, tried_reports, withdraw
 from metavox_privacy.consent import Consent, off
 from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
