@@ -166,7 +166,7 @@ class Journal:
         if not os.path.exists(self._path):
             return []
         with self._transaction() as sql:
-            return _reports(sql)
+            return reports_in(sql)
 
     def counts(self, week: Week) -> Counts:
         """The counts of a week whose report is not built."""
@@ -194,7 +194,7 @@ class Journal:
         if not os.path.exists(self._path):
             return None
         with self._transaction() as sql:
-            waiting = [report for report in _reports(sql) if report.outcome is None and now >= report.week.end]
+            waiting = [report for report in reports_in(sql) if report.outcome is None and now >= report.week.end]
             if not force and any(_is_recent(report.tried_at, now, BETWEEN_TRIES) for report in waiting):
                 return None
             for report in waiting:
@@ -293,7 +293,7 @@ def _claimed(
         "WHERE week = ?",
         (body, collector, _seconds(now), _seconds(now + ONE_TRY), str(report.week)),
     )
-    return next(one for one in _reports(sql) if one.week == report.week)
+    return next(one for one in reports_in(sql) if one.week == report.week)
 
 
 def _is_for(report: StoredReport, collector: str, now: datetime) -> bool:
@@ -310,10 +310,11 @@ def _all_reports(path: Path) -> list[StoredReport]:
     if not os.path.exists(path):  # Path.exists raises where a folder on the way is closed to us
         return []
     with existing(path) as sql:
-        return _reports(sql)
+        return reports_in(sql)
 
 
-def _reports(sql: sqlite3.Connection) -> list[StoredReport]:
+def reports_in(sql: sqlite3.Connection) -> list[StoredReport]:
+    """Every report of a journal that is open, the oldest first."""
     rows = sql.execute(f"SELECT {_COLUMNS} FROM reports ORDER BY week").fetchall()  # noqa: S608  # our names
     return [
         StoredReport(
