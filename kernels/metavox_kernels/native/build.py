@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import itertools
 import os
-import platform
 import shutil
 import stat
 import subprocess
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -139,13 +141,16 @@ def _key(name: str, sources: Path, compiler: Path) -> str:
 @functools.cache
 def _machine() -> str:
     """The processor's model and features, all that -march=native looks at."""
-    model = [platform.system(), platform.machine(), platform.processor()]
+    model = [sys.platform, sysconfig.get_config_var("HOST_GNU_TYPE") or sys.version]
     try:
-        first = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n", 1)[0]
+        # Unbuffered, to stop at the end of the first processor: boards write their serial number after the last.
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:
+            lines = itertools.takewhile(bytes.strip, iter(file.readline, b""))
+            first = [line.decode(errors="replace").rstrip() for line in lines]
     except OSError:
         return repr(model)
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU part")
-    return repr(model + [line for line in first.splitlines() if line.split(":")[0].strip() in wanted])
+    return repr(model + [line for line in first if line.split(":")[0].strip() in wanted])
 
 
 def _compile(source: Path, library: Path, compiler: Path) -> None:

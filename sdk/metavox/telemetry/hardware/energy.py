@@ -40,7 +40,8 @@ class EnergyReader:
                 self._open()
             if not self._handles:
                 return None
-            return sum(map(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handles)) / 1000
+            millijoules: int = sum(map(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handles))
+            return millijoules / 1000
         except Exception:  # of NVML; devices before Volta do not count
             _log.debug("the energy could not be read", exc_info=True)
             self._handles = ()
