@@ -3,15 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from metavox.errors import MetaVoxError
-from metavox.llm import LLM
-from metavox.outputs import CompletionChunk, RequestOutput
-from metavox.params import SamplingParams
-from metavox.structured import StructuredOutputsParams
-
 if TYPE_CHECKING:
     from metavox import telemetry
     from metavox.async_llm import AsyncLLM
+    from metavox.errors import MetaVoxError
+    from metavox.llm import LLM
+    from metavox.outputs import CompletionChunk, RequestOutput
+    from metavox.params import SamplingParams
+    from metavox.structured import StructuredOutputsParams
 
 __all__ = [
     "LLM",
@@ -24,16 +23,27 @@ __all__ = [
     "telemetry",
 ]
 
+_MODULES = {
+    "LLM": "metavox.llm",
+    "AsyncLLM": "metavox.async_llm",
+    "CompletionChunk": "metavox.outputs",
+    "MetaVoxError": "metavox.errors",
+    "RequestOutput": "metavox.outputs",
+    "SamplingParams": "metavox.params",
+    "StructuredOutputsParams": "metavox.structured",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Load what brings asyncio, or the catalogs of telemetry, only for those who name it."""
+    """Load each name when it is first used: importing the package costs what an empty module costs."""
     if name == "telemetry":
         return import_module("metavox.telemetry")
-    if name == "AsyncLLM":
-        return import_module("metavox.async_llm").AsyncLLM
     if name == "__version__":
         return import_module("importlib.metadata").version("metavox")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

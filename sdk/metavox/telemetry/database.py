@@ -51,6 +51,10 @@ Era = tuple[str, str, str, str]
 """One consent to one list, as the journal knows it: since when, to which purposes, words and list."""
 
 
+class OtherLayout(sqlite3.OperationalError):
+    """The file was written by another version of MetaVox; the next count starts it anew."""
+
+
 class _ForkGuard:
     """Keeps a fork out of SQLite: a child would inherit its locks, held for ever."""
 
@@ -119,7 +123,7 @@ def existing(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]
             if write:
                 sql.execute("PRAGMA secure_delete = ON")
             if sql.execute("PRAGMA user_version").fetchone() != (_LAYOUT,):
-                raise sqlite3.OperationalError("the journal was written by another version of MetaVox")
+                raise OtherLayout("the journal was written by another version of MetaVox")
             yield sql
 
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from metavox.telemetry import uploader
 from metavox.telemetry.home import Home
-from metavox.telemetry.journal import ONE_TRY, Journal, StoredReport, forget, tried_reports
+from metavox.telemetry.journal import Journal, forget, tried_reports
+from metavox.telemetry.ledger import ONE_TRY, StoredReport
 from metavox.telemetry.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.consent import Consent
