@@ -25,7 +25,9 @@ OTHER = "other"
 
 def quantity(value: AttributeValue | None) -> float | None:
     """A finite number that is not negative, or None for anything else that a span may hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float or (type(value) is int and value < 2**63):  # nearly always; the rest is slower
+        return value if 0 <= value < math.inf else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         number = float(value)
@@ -57,8 +59,15 @@ class Choice:
     def _spellings(self) -> dict[str, str]:
         return {**self.aliases, **{name.lower(): name for name in self.names}}
 
+    @cached_property
+    def _exact(self) -> dict[str, str]:
+        """The public names as they are written; a look-up in it is most of what a request costs."""
+        return {name: name for name in self.names}
+
     def classify(self, value: AttributeValue | None) -> str:
         """Map whatever a span holds to the vocabulary."""
+        if type(value) is str and value in self._exact:
+            return self._exact[value]
         if value is None or value == "":
             return UNKNOWN
         try:

@@ -80,7 +80,8 @@ class Contribution:
         """
 
         def decide() -> Consent:
-            return (home or Home.from_environment(environment)).consent(environment)
+            now = dict(environment)  # looking often into ``os.environ`` takes long
+            return (home or Home.from_environment(now)).consent(now)
 
         def open_journal(consent: Consent) -> Journal:
             from metavox.telemetry.journal import Journal  # here, so that who says no loads no SQLite

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metavox.config import EngineInfo
@@ -45,19 +46,17 @@ def request_span(
     end = start + round(output.metrics.request_duration * 1e9)
     reasons = [completion.finish_reason for completion in output.outputs]
     metrics = output.metrics
-    name = model_name(info)
+    engine = _described(info, hardware)
     operation = _operation(metrics.is_chat)
     attributes = {
-        **_request(name, operation, sampling_params, metrics.is_streamed),
-        "gen_ai.response.model": name,
+        **_request(operation, sampling_params, metrics.is_streamed),
         "gen_ai.response.finish_reasons": tuple(reason for reason in reasons if reason),
         "gen_ai.usage.input_tokens": len(output.prompt_token_ids),
         "gen_ai.usage.output_tokens": sum(len(completion.token_ids) for completion in output.outputs),
         **_measured(metrics),
-        **_engine(info),
-        **hardware_attributes(hardware),
     }
-    return Span(f"{operation} {name}", start, end, known(attributes))
+    whole = {**engine.attributes, "gen_ai.response.model": engine.model, **known(attributes)}
+    return Span(f"{operation} {engine.model}", start, end, whole)
 
 
 def failed_span(
@@ -85,15 +84,38 @@ def failed_span(
         is_streamed: Whether the output was told as it came.
         is_chat: Whether the prompt was a conversation.
     """
-    name, operation = model_name(info), _operation(is_chat)
+    engine, operation = _described(info, hardware), _operation(is_chat)
     attributes = {
-        **_request(name, operation, sampling_params, is_streamed),
+        **_request(operation, sampling_params, is_streamed),
         "gen_ai.usage.input_tokens": input_tokens,
         "error.type": type(error).__qualname__,
-        **_engine(info),
-        **hardware_attributes(hardware),
     }
-    return Span(f"{operation} {name}", start_time, end_time, known(attributes))
+    return Span(f"{operation} {engine.model}", start_time, end_time, {**engine.attributes, **known(attributes)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What is the same of every request to one engine on one device."""
+
+    info: EngineInfo
+    hardware: Hardware
+    model: str
+    attributes: Mapping[str, AttributeValue]
+
+
+_latest: _Described | None = None
+
+
+def _described(info: EngineInfo, hardware: Hardware) -> _Described:
+    """Kept from one request to the next, which mostly go to the same engine."""
+    global _latest
+    described = _latest
+    if described is None or described.info is not info or described.hardware is not hardware:
+        name = model_name(info)
+        model: dict[str, AttributeValue | None] = {"gen_ai.provider.name": "metavox", "gen_ai.request.model": name}
+        attributes = known({**model, **_engine(info), **hardware_attributes(hardware)})
+        described = _latest = _Described(info, hardware, name, attributes)
+    return described
 
 
 def model_name(info: EngineInfo) -> str:
@@ -140,13 +162,9 @@ def _operation(is_chat: bool) -> str:
     return "chat" if is_chat else "text_completion"
 
 
-def _request(
-    name: str, operation: str, params: SamplingParams, is_streamed: bool
-) -> dict[str, AttributeValue | None]:
+def _request(operation: str, params: SamplingParams, is_streamed: bool) -> dict[str, AttributeValue | None]:
     return {
         "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "metavox",
-        "gen_ai.request.model": name,
         "gen_ai.request.max_tokens": params.max_tokens,
         "gen_ai.request.temperature": float(params.temperature),
         "gen_ai.request.top_p": float(params.top_p),
