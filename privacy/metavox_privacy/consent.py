@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, TypeAlias
@@ -50,6 +50,7 @@ class Answer:
         ask_again_after: Set when the answer was "not now".
         expires_at: When a yes ends by itself; a deployment's always does.
         collector: The collector that was named when the question was asked, None when none was.
+        withdrawn: The purposes that had been granted before, and are taken back.
     """
 
     purposes: frozenset[Purpose]
@@ -61,6 +62,12 @@ class Answer:
     ask_again_after: datetime | None = None
     expires_at: datetime | None = None
     collector: str | None = None
+    withdrawn: frozenset[Purpose] = frozenset()
+
+    def succeeding(self, earlier: Answer | None) -> Answer:
+        """This answer with what it takes back of an earlier one; what was taken back before stays so."""
+        granted = frozenset() if earlier is None else earlier.purposes | earlier.withdrawn
+        return replace(self, withdrawn=granted - self.purposes)
 
 
 @dataclass(frozen=True, slots=True)

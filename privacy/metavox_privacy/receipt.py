@@ -1,46 +1,63 @@
-"""The receipt: what a person answered, as the consent file's text."""
+"""The receipt: what a person answered and to what, as a record that machines can read and the person can keep.
+
+It is a consent receipt after ISO/IEC TS 27560:2023 in the terms of the W3C Data Privacy Vocabulary, by the profile
+``dpv-27560#receipt-eu-gdpr``, in JSON-LD whose context is inline, so that reading it needs no network. It is the
+consent file itself: a no, a "not now" and a withdrawal are records as a yes is. Its identifier is the SHA-256 of
+its content, which tells a receipt that was edited or damaged from one that is whole; it names no person.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from metavox_privacy.consent import Answer, Unreadable
-from metavox_privacy.fields import PURPOSES
+from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Scope, Unreadable
+from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import LANGUAGES, notice_hash
+from metavox_privacy.receipt_graph import DECLARATION, GRANTED, STATUS, receipt_graph
 from metavox_privacy.schema import SCHEMA, Schema
+
+LONGEST_RECEIPT: Final = 256 * 1024
+"""Longer texts are not understood. The declaration makes it about 45,000 characters; catalogs may grow."""
+
+_SCOPES: Final[tuple[Scope, ...]] = ("installation", "deployment")
+_LINE: Final = 100
+_ID: Final = ("@id", "dct:identifier", "dpv:hasIdentifier")
 
 
 def format_receipt(answer: Answer, schema: Schema = SCHEMA) -> str:
-    """The consent file's text.
+    """The receipt's text, which is the consent file's.
 
     Raises:
-        ValueError: the answer is to other words, or another list, than the schema's.
+        ValueError: the answer is to other words, or another list, than the schema's; or it cannot be read back.
     """
     if (answer.notice, answer.schema_version) != (notice_hash(schema, answer.language), schema.version):
         raise ValueError("an answer to other words than these cannot be recorded; ask again")
-    document = {
-        "version": 2,
-        "purposes": sorted(answer.purposes),
-        "answered_at": answer.answered_at.isoformat(),
-        "notice_sha256": answer.notice,
-        "schema_version": answer.schema_version,
-        "language": answer.language,
-        "scope": answer.scope,
-        "ask_again_after": answer.ask_again_after.isoformat() if answer.ask_again_after else None,
-        "expires_at": answer.expires_at.isoformat() if answer.expires_at else None,
-        "collector": answer.collector,
-    }
-    return json.dumps(document, indent=2) + "\n"
+    content = receipt_graph(answer, schema)
+    identifier = _identifier(content)
+    context = content.pop("@context")
+    text = _lines({"@context": context, **dict.fromkeys(_ID, identifier), **content}) + "\n"
+    if parse_receipt(text) != answer:
+        raise ValueError("an answer that cannot be read back cannot be recorded")
+    return text
 
 
 def parse_receipt(text: str) -> Answer | None:
-    """Read a receipt; None when any part of it is not understood."""
+    """Read a receipt; None when any part of it is not understood, or it was changed since it was written."""
+    document = _document(text)
     try:
-        return _answer_of(json.loads(text))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return None if document is None else _answer_of(document)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def agreed_terms(text: str) -> dict[str, Any] | None:
+    """What a receipt's answer was to, as :func:`~metavox_privacy.declaration.terms` gives it; None as above."""
+    return None if parse_receipt(text) is None else json.loads(text)[DECLARATION]
 
 
 def understand(text: str | Unreadable | None) -> Answer | Unreadable | None:
@@ -50,26 +67,86 @@ def understand(text: str | Unreadable | None) -> Answer | Unreadable | None:
     return parse_receipt(text) or Unreadable.FILE
 
 
+def _document(text: str) -> dict[str, Any] | None:
+    if len(text) > LONGEST_RECEIPT:
+        return None
+    try:
+        document = json.loads(text, object_pairs_hook=_object)
+        names = {document.pop(name) for name in _ID}
+        return document if names == {_identifier(document)} else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name that stands twice")
+    return found
+
+
+def _identifier(content: Mapping[str, Any]) -> str:
+    """The name of the content, after RFC 6920."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).digest()
+    return f"ni:///sha-256;{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
 def _answer_of(document: dict[str, Any]) -> Answer:
-    purposes = frozenset(purpose for purpose in PURPOSES if purpose in document["purposes"])
-    if not isinstance(document["purposes"], list) or len(purposes) != len(document["purposes"]):
-        raise ValueError("an unknown purpose")
-    if [type(document[name]) for name in ("version", "schema_version")] != [int, int] or document["version"] != 2:
-        raise ValueError("an unknown version")
-    if document["language"] not in LANGUAGES or document["scope"] not in ("installation", "deployment"):
+    statuses = {_purpose(record): _status(record) for record in document["dpv:hasRecordOfActivity"]}
+    if tuple(statuses) != PURPOSES:
+        raise ValueError("other purposes")
+    language, scope = document["dpv:hasNotice"]["dct:language"], document["metavox:scope"]
+    version, collector = document["metavox:schemaVersion"], document["metavox:collector"]
+    if language not in LANGUAGES or scope not in _SCOPES or type(version) is not int:
         raise ValueError("an unknown word")
-    again, expires = document["ask_again_after"], document["expires_at"]
-    return Answer(
-        purposes=purposes,
-        answered_at=_moment(document["answered_at"]),
-        notice=str(document["notice_sha256"]),
-        schema_version=document["schema_version"],
-        language=document["language"],
-        scope=document["scope"],
-        ask_again_after=None if again is None else _moment(again),
-        expires_at=None if expires is None else _moment(expires),
-        collector=document["collector"],
+    given = Answer(
+        purposes=frozenset(purpose for purpose, status in statuses.items() if status == GRANTED),
+        answered_at=_moment(document["dct:created"]),
+        notice=_text(document["dpv:hasNotice"]["metavox:sha256"]),
+        schema_version=version,
+        language=language,
+        scope=scope,
+        ask_again_after=_moment_or_none(document["metavox:askAgainAfter"]),
+        expires_at=_moment_or_none(document["metavox:expiresAt"]),
+        collector=None if collector is None else _text(collector),
+        withdrawn=frozenset(purpose for purpose, status in statuses.items() if status == STATUS["withdrawn"]),
     )
+    _check_expiry(given)
+    return given
+
+
+def _check_expiry(given: Answer) -> None:
+    """A deployment's receipt ends, and does so within its time; nobody can mint one for good."""
+    if given.scope == "deployment" and (
+        given.expires_at is None or given.expires_at - given.answered_at > DEPLOYMENT_LASTS
+    ):
+        raise ValueError("a deployment's receipt must expire")
+
+
+def _purpose(record: Mapping[str, Any]) -> Purpose:
+    named = record["dpv:hasProcess"]["dpv:hasPurpose"]["dct:identifier"]
+    for purpose in PURPOSES:
+        if purpose == named:
+            return purpose
+    raise ValueError("an unknown purpose")
+
+
+def _status(record: Mapping[str, Any]) -> str:
+    status = record["dpv:hasConsentStatus"]["@type"][0]
+    if status not in STATUS.values():
+        raise ValueError("an unknown status")
+    return _text(status)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("no text")
+    return value
+
+
+def _moment_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _moment(text)
 
 
 def _moment(text: str) -> datetime:
@@ -77,3 +154,16 @@ def _moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
     return moment
+
+
+def _lines(value: Any, margin: str = "") -> str:
+    """JSON for a person: on one line what fits one, and lists of plain values; the rest over lines."""
+    line, deeper = json.dumps(value, ensure_ascii=False), margin + "  "
+    if len(margin + line) <= _LINE or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, dict):
+        items = (f"{deeper}{json.dumps(key)}: {_lines(item, deeper)}" for key, item in value.items())
+        return "{\n" + ",\n".join(items) + f"\n{margin}}}"
+    if all(isinstance(item, str | int | float) for item in value):
+        return line
+    return "[\n" + ",\n".join(deeper + _lines(item, deeper) for item in value) + f"\n{margin}]"

@@ -69,7 +69,9 @@ def language_of(environment: Mapping[str, str], encoding: str | None) -> Languag
     if _base(locale) in _NO_LANGUAGE:
         return "en"
     wished = [*filter(None, environment.get("LANGUAGE", "").split(":")), locale]
-    known = next((language for name in wished for language in LANGUAGES if _base(name).lower() == language), "en")
+    known: Language = next(
+        (language for name in wished for language in LANGUAGES if _base(name).lower() == language), "en"
+    )
     return known if _can_show(WORDS[known], encoding) else "en"
 
 
