@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from metavox.outputs import CompletionChunk, RequestOutput
     from metavox.params import SamplingParams
     from metavox.structured import StructuredOutputsParams
+    from metavox.telemetry.instrument import instrument
 
 __all__ = [
     "LLM",
@@ -20,6 +21,7 @@ __all__ = [
     "RequestOutput",
     "SamplingParams",
     "StructuredOutputsParams",
+    "instrument",
     "telemetry",
 ]
 
@@ -31,6 +33,7 @@ _MODULES = {
     "RequestOutput": "metavox.outputs",
     "SamplingParams": "metavox.params",
     "StructuredOutputsParams": "metavox.structured",
+    "instrument": "metavox.telemetry.instrument",
 }
 
 

@@ -1,0 +1,62 @@
+"""What ``generate`` gave back: how many tokens, and why it ended. The tokens themselves are not kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answers to one prompt.
+
+    Attributes:
+        tokens: Of all of them, the ends included; None when the result is no tensor of tokens.
+        longest: Columns that the call added, whichever prompt took the longest.
+        reasons: Of each: "stop" where an end token stands, else "length".
+        memory_bytes: The peak that PyTorch allocated on a CUDA device.
+    """
+
+    tokens: int | None
+    longest: int | None
+    reasons: tuple[str, ...]
+    memory_bytes: int | None
+
+
+def read_answer(
+    model: Any, result: Any, eos: tuple[int, ...], prompt_length: int, num_prompts: int
+) -> list[Answer]:
+    """The answers to each prompt.
+
+    Args:
+        model: That gave them.
+        result: A tensor of token ids, shape (prompts x answers, tokens), or an output that has it as `sequences`.
+        eos: Ids that end an answer.
+        prompt_length: How many columns are the prompt's.
+        num_prompts: How many prompts there were.
+    """
+    memory = _memory(model)
+    sequences = getattr(result, "sequences", result)
+    if getattr(sequences, "ndim", 0) != 2 or sequences.shape[0] % num_prompts:
+        return [Answer(None, None, (), memory)] * num_prompts
+    rows = [_row(row, eos) for row in sequences[:, prompt_length:].tolist()]
+    each = len(rows) // num_prompts
+    longest = sequences.shape[1] - prompt_length
+    return [
+        Answer(sum(length for length, _ in part), longest, tuple(reason for _, reason in part), memory)
+        for part in (rows[at : at + each] for at in range(0, len(rows), each))
+    ]
+
+
+def _row(tokens: list[int], eos: tuple[int, ...]) -> tuple[int, str]:
+    """Length and reason; after its end a row is filled up, whatever with."""
+    ends = [tokens.index(end) + 1 for end in eos if end in tokens]
+    return (min(ends), "stop") if ends else (len(tokens), "length")
+
+
+def _memory(model: Any) -> int | None:
+    if model.device.type != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(model.device))
