@@ -8,6 +8,7 @@ import typer
 
 from metavox.cli import console, generate, telemetry
 from metavox.cli.bench import bench
+from metavox.cli.compare import compare
 from metavox.cli.demo import demo
 from metavox.cli.main import print_version
 
@@ -40,5 +41,6 @@ def metavox(
 
 app.command("generate")(generate.generate)
 app.command("bench")(bench)
+app.command("compare")(compare)
 app.command("demo")(demo)
 app.add_typer(telemetry.app, name="telemetry")

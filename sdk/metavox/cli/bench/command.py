@@ -91,8 +91,8 @@ def _run(model: str, settings: dict[str, Any], workload: Workload) -> Report:
             num_kv_blocks=_num_blocks(workload, settings["max_model_len"]),
         ) as llm:
             load_seconds = time.perf_counter() - began
-            _check_fits(llm, workload)
-            _contribute_nothing(llm)
+            check_fits(llm, workload)
+            contribute_nothing(llm)
             return Report.of(llm, settings, workload, load_seconds, say)
 
 
@@ -102,7 +102,8 @@ def _num_blocks(workload: Workload, max_model_len: int | None) -> int:
     return max(each * max(workload.num_seqs), -(-(max_model_len or 0) // BLOCK_SIZE))
 
 
-def _check_fits(llm: LLM, workload: Workload) -> None:
+def check_fits(llm: LLM, workload: Workload) -> None:
+    """Refuse prompts and outputs that the model's context does not hold; raises InvalidArgument."""
     asked, room = workload.input_len + workload.output_len, llm.info.max_model_len
     if asked > room:
         raise InvalidArgument(
@@ -110,7 +111,7 @@ def _check_fits(llm: LLM, workload: Workload) -> None:
         )
 
 
-def _contribute_nothing(llm: LLM) -> None:
+def contribute_nothing(llm: LLM) -> None:
     """Keep these requests out of the journal, whatever was agreed to: they are made up, and nobody's use.
 
     The user's own tracer provider, where there is one, still gets their spans.
