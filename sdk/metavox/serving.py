@@ -70,6 +70,7 @@ class Serving:
                 unfinished.pop()
             return not unfinished
 
+        self.recorder.started()
         try:
             self.driver.submit(states)
             with progress(states, use_tqdm) as show:

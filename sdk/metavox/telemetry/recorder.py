@@ -13,6 +13,7 @@ from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.hardware import Hardware, detect, undescribed
+from metavox.telemetry.hardware.energy import EnergyReader, share_out
 from metavox.telemetry.spans import emit, failed_span, is_traced, request_span
 from metavox_privacy.span import Span
 
@@ -33,6 +34,7 @@ class Recorder:
         self._info = info
         self._contribution = contribution or Contribution.from_environment(os.environ)
         self._contribution.begin()
+        self._energy = EnergyReader([info.device], os.environ) if info.device.startswith("cuda") else None
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -43,6 +45,11 @@ class Recorder:
             _log.debug("the device could not be described: %s", type(error).__name__)
             return undescribed()
 
+    def started(self) -> None:
+        """The requests of one call are about to run in this thread, whose next ``finished`` is theirs."""
+        if self._energy is not None and is_traced():
+            self._energy.start()
+
     def finished(self, batch: Iterable[tuple[RequestOutput, SamplingParams]]) -> list[Span]:
         """Take the finished requests of one call; gives their spans, or [] at once where nobody reads them."""
         if not (self._contribution.wants() or is_traced()):
@@ -52,7 +59,7 @@ class Recorder:
         except Exception as error:  # telemetry must never be the reason why somebody's program fails
             _log.debug("requests could not be described: %s", type(error).__name__)
             return []
-        return self._deliver(spans)
+        return self._deliver(spans if self._energy is None else share_out(spans, self._energy.used()))
 
     def failed(
         self,

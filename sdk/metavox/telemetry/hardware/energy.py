@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metavox.telemetry.hardware import nvidia
 from metavox.telemetry.hardware.device import indices_of
+from metavox_privacy.fields import quantity
+from metavox_privacy.span import Span
 
 _log = logging.getLogger(__name__)
 
+ENERGY = "metavox.device.energy"
+"""The attribute of the user's own spans, in joules."""
+
 
 class EnergyReader:
-    """Reads the energy counters of NVIDIA devices. Its method never raises.
+    """Reads the energy counters of NVIDIA devices. Its methods never raise.
 
     NVML stays initialised between readings, because finding the devices takes longer than reading them.
 
@@ -29,6 +36,17 @@ class EnergyReader:
         self._process: int | None = None
         self._library: Any = None
         self._handles: Sequence[Any] = ()
+        self._begun = threading.local()
+
+    def start(self) -> None:
+        """Remember the counters as they are now, for this thread's next ``used``."""
+        self._begun.joules = self.joules()
+
+    def used(self) -> float | None:
+        """What the devices have used since this thread's ``start``, in joules; None without one."""
+        begun, self._begun.joules = getattr(self._begun, "joules", None), None
+        now = None if begun is None else self.joules()
+        return None if begun is None or now is None else max(now - begun, 0.0)
 
     def joules(self) -> float | None:
         """What the devices have used together since their driver was loaded; None where it cannot be known.
@@ -54,3 +72,21 @@ class EnergyReader:
         self._library = nvidia.load()
         self._library.nvmlInit()
         self._handles = nvidia.certain(self._library, indices_of(self._devices), self._environment)
+
+
+def share_out(spans: Sequence[Span], joules: float | None) -> list[Span]:
+    """The requests of one call with the energy that it used, in shares by their output tokens, which sum up to it.
+
+    Args:
+        spans: One for each request.
+        joules: What the devices used; None leaves the spans as they are.
+    """
+    if joules is None:
+        return list(spans)
+    tokens = [quantity(span.attributes.get("gen_ai.usage.output_tokens")) or 0.0 for span in spans]
+    whole = sum(tokens)
+    shares = [part / whole if whole else 1 / len(spans) for part in tokens]
+    return [
+        replace(span, attributes={**span.attributes, ENERGY: joules * share})
+        for span, share in zip(spans, shares, strict=True)
+    ]
