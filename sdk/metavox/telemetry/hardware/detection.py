@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,19 @@ def detect(device: str | Sequence[str]) -> Hardware:
     """
     names = (device,) if isinstance(device, str) else tuple(dict.fromkeys(device))
     return _detect(names)
+
+
+def visible(kind: str) -> list[str]:
+    """The devices of a kind that this process may use, for engines that take all; ``[kind]`` if nobody counts.
+
+    Args:
+        kind: "cuda"; of others there is one.
+    """
+    count = None
+    if kind == "cuda":
+        with contextlib.suppress(Exception):  # of the driver, as below
+            count = nvidia.count(os.environ)
+    return [f"{kind}:{index}" for index in range(count)] if count else [kind]
 
 
 @lru_cache(maxsize=64)

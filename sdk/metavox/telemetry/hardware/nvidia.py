@@ -6,6 +6,7 @@ Of all that NVML knows, only name, memory, driver and energy are asked for.
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,22 @@ def physical(indices: Sequence[int], environment: Mapping[str, str]) -> list[int
     if not all(entry.isdecimal() for entry in entries) or any(index >= len(entries) for index in indices):
         return None
     return [int(entries[index]) for index in indices]
+
+
+def count(environment: Mapping[str, str]) -> int | None:
+    """How many devices CUDA shows to this process, None where NVML cannot be asked."""
+    with nvml() as library:
+        return None if library is None else num_visible(library.nvmlDeviceGetCount(), environment)
+
+
+def num_visible(present: int, environment: Mapping[str, str]) -> int:
+    """How many of the devices ``CUDA_VISIBLE_DEVICES`` leaves; like CUDA it ends at the first mistake."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    entries = (entry.strip() for entry in visible.split(","))
+    names_one = (int(entry) < present if entry.isdecimal() else entry[:1].isalpha() for entry in entries)
+    return sum(itertools.takewhile(bool, names_one))
 
 
 def products(library: Any) -> list[Product]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from metavox.telemetry.hardware import Hardware, detect, undescribed
+from metavox.telemetry.hardware import Hardware, detect, undescribed, visible
 from metavox.telemetry.instrument.described import Model, local_name
 
 _ARCHITECTURES = {
@@ -52,6 +52,7 @@ def _describe(llama: Any) -> Model:
             int(llama.model_params.n_gpu_layers),
             int(metadata.get(f"{architecture}.block_count", 0)),
             can_offload=bool(library.llama_supports_gpu_offload()),
+            splits=int(llama.model_params.split_mode) != library.LLAMA_SPLIT_MODE_NONE,
         ),
     )
 
@@ -62,16 +63,19 @@ def model_name(path: str) -> str:
     return f"{found[1]}/{found[2]}".removesuffix("-GGUF") if found else local_name(path)
 
 
-def hardware(gpu_layers: int, num_layers: int, *, can_offload: bool) -> Hardware:
+def hardware(gpu_layers: int, num_layers: int, *, can_offload: bool, splits: bool = True) -> Hardware:
     """What it runs on: a processor, or an accelerator that holds all layers. What is split is nobody's.
 
     Args:
         gpu_layers: How many layers were to be offloaded; negative for all.
         num_layers: How many the model has, without its output layer.
         can_offload: Whether the library was built for an accelerator.
+        splits: Whether all accelerators that the process may use share the layers, as they do unless told.
     """
     if not can_offload or gpu_layers == 0:
         return detect("cpu")
     if 0 < gpu_layers <= num_layers:
         return undescribed()
-    return detect("mps" if sys.platform == "darwin" else "cuda")
+    if sys.platform == "darwin":
+        return detect("mps")
+    return detect(visible("cuda") if splits else "cuda")

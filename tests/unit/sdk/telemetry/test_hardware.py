@@ -16,7 +16,8 @@ GIB = 1024**3
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_remembered() -> Iterator[None]:
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # not this machine's devices
     detection._detect.cache_clear()
     yield
     detection._detect.cache_clear()

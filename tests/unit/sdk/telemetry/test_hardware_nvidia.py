@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metavox.telemetry import hardware
 from metavox.telemetry.hardware import detection, nvidia
 from metavox.telemetry.hardware.device import Product
 from tests.unit.sdk.telemetry.nvml import A10, H100, Device, FakeNvml, install
@@ -62,6 +63,35 @@ def test_of_unlike_devices_one_is_named_only_where_it_is_certain_which(
 
     assert found is not None
     assert (found.model, found.vendor, found.driver_version) == (model, "nvidia", "570.86.15")
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [
+        (None, 4),
+        ("0,2", 2),
+        ("3", 1),
+        ("1,-1,2", 1),  # CUDA ends there
+        ("0,9,1", 1),
+        ("GPU-8932f937,GPU-1a2b3c4d", 2),
+        ("", 0),
+    ],
+)
+def test_devices_are_counted_as_cuda_shows_them(visible: str | None, count: int):
+    assert nvidia.num_visible(4, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == count
+
+
+def test_an_engine_that_takes_all_devices_is_told_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert hardware.visible("cuda") == ["cuda"], "nobody counts them"
+
+    install(monkeypatch, Device(A10), Device(A10), Device(A10))
+    assert hardware.visible("cuda") == ["cuda:0", "cuda:1"]
+    assert hardware.visible("mps") == ["mps"]
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert hardware.visible("cuda") == ["cuda"]
 
 
 def test_a_part_of_a_device_is_not_that_product(monkeypatch: pytest.MonkeyPatch):
