@@ -56,10 +56,12 @@ class Recorder:
             return []
         try:
             spans = [request_span(output, self._info, params, self.hardware) for output, params in batch]
+            if self._energy is not None:
+                spans = share_out(spans, self._energy.used())
         except Exception as error:  # telemetry must never be the reason why somebody's program fails
             _log.debug("requests could not be described: %s", type(error).__name__)
             return []
-        return self._deliver(spans if self._energy is None else share_out(spans, self._energy.used()))
+        return self._deliver(spans)
 
     def failed(
         self,

@@ -60,8 +60,8 @@ class EnergyReader:
                 return None
             millijoules: int = sum(map(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handles))
             return millijoules / 1000
-        except Exception:  # of NVML; devices before Volta do not count
-            _log.debug("the energy could not be read", exc_info=True)
+        except Exception as error:  # of NVML; devices before Volta do not count
+            _log.debug("the energy could not be read: %s", type(error).__name__)
             self._handles = ()
             return None
 
