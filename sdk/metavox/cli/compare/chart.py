@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,7 @@ LEAST_WIDTH = 28
 """Columns below which a picture says nothing."""
 
 _MOST_WIDTH = 76
-_STEPS = (1, 2, 5)
-_ROUND = re.compile(r"\.0+ ")
+_STEPS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
 _LEAST_RATIO = 4.0  # of the axis's two ends, so that a single bucket is not as wide as the picture
 
 
@@ -107,7 +105,7 @@ def _scale(axis: Axis, glyphs: Glyphs) -> list[str]:
     """The axis with round times, as many as there is room for."""
     line, labels, free = [glyphs.line] * axis.width, [" "] * axis.width, 0
     for seconds in _round_times(axis.low, axis.high):
-        label, at = _ROUND.sub(" ", duration(seconds)), axis.column(seconds)
+        label, at = _label(seconds), axis.column(seconds)
         start = min(max(at - len(label) // 2, 0), axis.width - len(label))
         if start >= free:
             line[at] = glyphs.tick
@@ -116,10 +114,15 @@ def _scale(axis: Axis, glyphs: Glyphs) -> list[str]:
     return ["".join(line), "".join(labels)]
 
 
+def _label(seconds: float) -> str:
+    value, unit = (seconds, "s") if seconds >= 1 else (1000 * seconds, "ms")
+    return f"{value:.6g} {unit}"
+
+
 def _round_times(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    decades = len(powers) - 1
-    steps = _STEPS if decades <= 3 else _STEPS[:1]
+    ratio = high / low
+    steps = _STEPS[2] if ratio < 20 else _STEPS[1] if ratio < 2000 else _STEPS[0]
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
 
 

@@ -349,6 +349,16 @@ def test_the_picture_is_highest_where_most_of_theirs_are_and_marks_where_we_are(
     assert left < middle < right
 
 
+def test_the_axis_names_round_times_that_do_not_touch():
+    for name in ("time_to_first_token", "time_per_output_token"):
+        for columns in (28, 40, 80):
+            drawn = chart(a_comparison().standings[name], columns, ASCII)
+            line, labels = drawn[ASCII.rows : ASCII.rows + 2]
+            found = re.findall(r"([0-9.]+) (m?s)", labels)
+            assert line.count("+") == len(found) >= 2
+            assert {number.strip("0.") for number, _ in found} <= {"1", "1.5", "2", "3", "4", "5", "7"}
+
+
 def test_a_machine_far_outside_is_marked_at_the_edge():
     slow = chart(a_comparison(ttft=1000.0).standings["time_to_first_token"], 40, ASCII)
     fast = chart(a_comparison(ttft=0.000001).standings["time_to_first_token"], 40, ASCII)
