@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
+QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format docs wheel bench bench-engine clean
@@ -14,13 +16,19 @@ help:           ## List the targets
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("MetaVox needs Python 3.10 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[engine,server,collector,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[engine,server,collector,instrument,dev]'
 	@touch $@
 
 demo: $(INSTALLED)   ## The whole path on this machine: run, consent, contribute, release
 	@$(BIN)/metavox demo
 
-test: $(INSTALLED)   ## All tests
+# llama-cpp-python is built here, for tests alone: not optimised, which halves the time. Without a compiler they skip.
+$(PEERS): $(INSTALLED)
+	@if command -v c++ >/dev/null; then CMAKE_ARGS="$(QUICKLY)" $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --constraint constraints.txt --editable '.[peers]'; fi
+	@touch $@
+
+test: $(PEERS)       ## All tests
 	@$(BIN)/pytest
 
 lint: $(INSTALLED)   ## Formatting, lint, types, import arrows

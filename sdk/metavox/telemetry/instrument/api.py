@@ -49,7 +49,7 @@ def instrument(library: str, *, contribution: Contribution | None = None) -> Non
         contribution: Another pipeline than this user's own.
 
     Raises:
-        InvalidArgument: There is no such engine, or it is not installed.
+        InvalidArgument: There is no such engine, it is not installed, or its version is not known.
     """
     found = _library(library)
     if found.engine in instrumented():
@@ -59,6 +59,8 @@ def instrument(library: str, *, contribution: Contribution | None = None) -> Non
         undo = patch(Observer(found.engine, contribution))
     except ImportError as error:
         raise InvalidArgument(f"{library} cannot be loaded; pip install {found.distribution}. {error}") from error
+    except AttributeError as error:
+        raise InvalidArgument(f"This version of {library} is not known; pip install metavox -U. {error}") from error
     installed(found.engine, undo)
 
 

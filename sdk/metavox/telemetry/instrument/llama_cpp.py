@@ -19,7 +19,7 @@ from typing import Any
 from metavox.telemetry.instrument.described import Asked, Measured
 from metavox.telemetry.instrument.llama_cpp_model import describe
 from metavox.telemetry.instrument.observer import Observer, quietly
-from metavox.telemetry.instrument.patch import all_of, wrap
+from metavox.telemetry.instrument.patch import wrap
 
 _SETTINGS = {
     "max_tokens": "gen_ai.request.max_tokens",
@@ -69,11 +69,7 @@ def patch(observer: Observer) -> Callable[[], None]:
         tokens.prompted(given)
         return _alone(observer, model, tokens, original(model, *args, **kwargs))
 
-    return all_of(
-        wrap(llama, "create_chat_completion", chat),
-        wrap(llama, "create_completion", complete),
-        wrap(llama, "generate", generate),
-    )
+    return wrap(llama, {"create_chat_completion": chat, "create_completion": complete, "generate": generate})
 
 
 def _names(owner: type, method: str) -> tuple[str, ...]:

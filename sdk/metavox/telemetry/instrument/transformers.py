@@ -41,7 +41,7 @@ def patch(observer: Observer) -> Callable[[], None]:
             return original(model, *args, **kwargs)  # a call that transformers refuses
         return _observed(observer, original, model, given)
 
-    return wrap(mixin, "generate", generate)
+    return wrap(mixin, {"generate": generate})
 
 
 def _observed(observer: Observer, original: Callable[..., Any], model: Any, given: dict[str, Any]) -> Any:

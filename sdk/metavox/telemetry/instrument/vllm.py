@@ -14,7 +14,7 @@ from typing import Any
 
 from metavox.telemetry.instrument.described import Asked, Measured, Model
 from metavox.telemetry.instrument.observer import Observer, quietly
-from metavox.telemetry.instrument.patch import all_of, wrap
+from metavox.telemetry.instrument.patch import Wrapper, wrap
 from metavox.telemetry.instrument.vllm_model import describe
 
 _SETTINGS = {
@@ -28,14 +28,12 @@ _SETTINGS = {
 def patch(observer: Observer) -> Callable[[], None]:
     """Wrap ``LLM``'s methods; gives back what undoes it. Raises ImportError without vLLM."""
     llm = import_module("vllm").LLM
-    return all_of(
-        _wrapped(observer, llm, "generate", "prompts", "text_completion"),
-        _wrapped(observer, llm, "chat", "messages", "chat"),
-    )
+    generate = _wrapper(observer, llm.generate, "prompts", "text_completion")
+    return wrap(llm, {"generate": generate, "chat": _wrapper(observer, llm.chat, "messages", "chat")})
 
 
-def _wrapped(observer: Observer, owner: type, method: str, prompts: str, operation: str) -> Callable[[], None]:
-    names = tuple(inspect.signature(getattr(owner, method)).parameters)[1:]
+def _wrapper(observer: Observer, method: Callable[..., Any], prompts: str, operation: str) -> Wrapper:
+    names = tuple(inspect.signature(method).parameters)[1:]
 
     def call(original: Callable[..., Any], llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not observer.wants():
@@ -54,7 +52,7 @@ def _wrapped(observer: Observer, owner: type, method: str, prompts: str, operati
         quietly(lambda: _tell(observer, describe(llm), operation, given, outputs, start, took))
         return outputs
 
-    return wrap(owner, method, call)
+    return call
 
 
 def _count(prompts: object) -> int:
