@@ -7,15 +7,29 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from metavox.telemetry.transport import tls
-from metavox.telemetry.uploader import Address, Outcome, Refused, Sent, Unreachable, send
+from metavox.telemetry.uploader import (
+    Address,
+    Deleted,
+    Deletion,
+    Gone,
+    Outcome,
+    Refused,
+    Sent,
+    Unreachable,
+    delete,
+    fetch_release,
+    send,
+)
 
 BODY = b"the exact bytes" * 20
+TOKEN = bytes(range(32))
 
 
 class Server(ThreadingHTTPServer):
@@ -34,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        content = self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.server.requests.append((self.path, dict(self.headers), content))
         status, headers, answer = self.server.answer
         self.send_response(status)
@@ -43,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST  # noqa: N815  # the name is the library's
+    do_GET = do_DELETE = do_POST  # noqa: N815  # the names are the library's
 
     def log_message(self, *_: object) -> None:
         pass
@@ -132,6 +146,14 @@ def test_a_cookie_is_not_kept():
     assert all("Cookie" not in headers for _, headers, _ in server.requests)
 
 
+def test_of_the_answer_nothing_but_the_status_is_read():
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nSet-Cookie: id=7\r\n\r\n<html>"
+    with raw_server(answer, 0, patience=3) as address:
+        start = time.monotonic()
+        assert send(BODY, address) == Sent()
+        assert time.monotonic() - start < 2  # and not when the rest comes, which it never does
+
+
 def test_a_refused_connection_is_unreachable():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -141,8 +163,8 @@ def test_a_refused_connection_is_unreachable():
 
 
 @contextmanager
-def raw_server(answer: bytes, pause: float) -> Iterator[Address]:
-    """Answers a byte at a time, with a pause after each, for as long as somebody listens."""
+def raw_server(answer: bytes, pause: float, patience: float = 0) -> Iterator[Address]:
+    """Answers a byte at a time, with a pause after each, for as long as somebody listens; then is patient."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip() -> None:
@@ -153,6 +175,9 @@ def raw_server(answer: bytes, pause: float) -> Iterator[Address]:
                         if answer:
                             peer.sendall(bytes([byte]))
                         time.sleep(pause)
+                    peer.settimeout(max(patience, 0.001))
+                    while peer.recv(4096):
+                        continue
                 except OSError:
                     return
 
@@ -171,6 +196,50 @@ def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(answer: bytes, pau
 
     assert isinstance(outcome, Unreachable)
     assert took < 2.5  # far from the deadline, for a busy machine; and from the server's patience
+
+
+def test_a_server_that_hangs_within_tls_is_left_at_the_deadline():
+    with raw_server(b"", 3) as address:
+        start = time.monotonic()
+        outcome = send(BODY, replace(address, secure=True), timeout=0.3)
+
+    assert isinstance(outcome, Unreachable)
+    assert time.monotonic() - start < 6  # the server's own patience included
+
+
+def test_a_name_that_nobody_can_look_up_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch):
+    looked_up = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: looked_up.wait(20) and [])
+    start = time.monotonic()
+    outcome = send(BODY, Address.parse("https://collector.example"), timeout=0.2)
+    took = time.monotonic() - start
+    looked_up.set()
+
+    assert outcome == Unreachable("TimeoutError")
+    assert took < 5
+
+
+def test_the_deadline_is_one_for_all_the_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch):
+    with raw_server(b"", 1) as address:
+        place = (address.host, address.port)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 50
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        start = time.monotonic()
+        outcome = send(BODY, Address("collector.example", address.port, "", secure=True), timeout=0.3)
+        took = time.monotonic() - start
+
+    assert isinstance(outcome, Unreachable)
+    assert took < 5
+
+
+def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch):
+    with serving() as (server, address), socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        ports = (free.getsockname()[1], address.port)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert send(BODY, address) == Sent()
+    assert len(server.requests) == 1
 
 
 def test_what_is_not_http_is_unreachable():
@@ -202,6 +271,66 @@ def test_a_certificate_is_asked_for_and_must_be_the_hosts():
 
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        *((204, Deleted()), (404, Gone()), (400, Refused(400)), (503, Refused(503)), (302, Refused(302))),
+        *((200, Refused(200)), (429, Refused(429))),
+    ],
+)
+def test_a_deletion_says_what_became_of_the_report(status: int, answer: Deletion):
+    with serving(status) as (server, address):
+        assert delete(TOKEN, address) == answer
+    (path, headers, content) = server.requests[0]
+
+    assert path == f"/v1/reports/{TOKEN.hex()}"
+    assert content == b""
+    assert set(headers) == {"Host", "Accept-Encoding", "User-Agent", "Connection"}
+
+
+def test_a_deletion_that_nobody_answers_is_unreachable():
+    with raw_server(b"", 1) as address:
+        assert isinstance(delete(TOKEN, address, timeout=0.2), Unreachable)
+
+
+def test_the_newest_release_is_fetched_and_the_request_says_nothing_of_who_asks():
+    with serving(content=b'{"format": 1}') as (server, address):
+        assert fetch_release(address) == b'{"format": 1}'
+        assert fetch_release(address) == b'{"format": 1}'
+    first, second = server.requests
+
+    assert first == second
+    assert first[0] == "/v1/releases/latest"
+    assert set(first[1]) == {"Host", "Accept", "Accept-Encoding", "User-Agent", "Connection"}
+
+
+def test_a_release_may_come_compressed():
+    with serving(content=gzip.compress(b"{}"), Content_Encoding="gzip") as (_, address):
+        assert fetch_release(address) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (gzip.compress(bytes(5 * 2**20)), "gzip"),
+        (bytes(4 * 2**20 + 1), ""),
+        (gzip.compress(b"{}")[:-9], "gzip"),
+        (b"{}", "gzip"),
+        (b"{}", "br"),
+    ],
+    ids=["a bomb", "too long", "cut off", "no gzip", "not asked for"],
+)
+def test_a_release_that_cannot_be_taken_is_no_release(content: bytes, encoding: str):
+    with serving(content=content, Content_Encoding=encoding) as (_, address):
+        assert isinstance(fetch_release(address), Unreachable)
+
+
+@pytest.mark.parametrize("status", [404, 302, 503])
+def test_where_there_is_no_release_the_status_is_told(status: int):
+    with serving(status, Location="http://127.0.0.1:9/") as (_, address):
+        assert fetch_release(address) == Refused(status)
 
 
 @pytest.mark.parametrize(
