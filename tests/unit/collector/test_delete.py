@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import sqlite3
 import threading
 from contextlib import closing
@@ -16,8 +17,9 @@ from metavox_collector.close import close_week
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Stager
 from metavox_collector.store import Database
+from metavox_privacy.report import ReportCell, apportion
 from metavox_privacy.wire import Rejected, encode
-from tests.spans import WEEK, example_report, example_span
+from tests.spans import WEEK, example_report
 from tests.unit.collector.releases import AFTER, NEXT, everything, generous, stage_fleet
 from tests.unit.collector.test_app import ask, make_app, post  # noqa: F401  # make_app is a fixture
 
@@ -126,21 +128,30 @@ def test_after_the_close_there_is_nothing_left_to_delete(url, database, stager):
 
 
 def fill(database: Database, weeks=(WEEK,)) -> dict[bytes, bytes]:
-    """Stage a thousand reports, as many of each week, some at a time; their names by token."""
-    spans = [example_span(metavox__request__concurrency=n, gen_ai__usage__input_tokens=10**n) for n in (1, 4)]
-    cells = {n: example_report(*spans[:n], schema=database.schema).cells for n in (1, 2)}
-    one = example_report(schema=database.schema)
-    names = {hashlib.sha256(f"token {i}".encode()).digest(): b"" for i in range(1000)}
-    reports = []
-    for number, token in enumerate(names):
+    """Stage a thousand reports of many sizes, as many of each week, a few at a time; their names by token.
+
+    So SQLite splits pages and leaves copies in them: without writing the tables anew, some names were left.
+    """
+    chance, one = random.Random(3), example_report(schema=database.schema)
+    names, reports = {}, []
+    for number in range(1000):
+        token = hashlib.sha256(f"token {number}".encode()).digest()
         name = hashlib.sha256(token).hexdigest()
         names[token] = name.encode()
-        week = weeks[number % len(weeks)]
-        reports.append(replace(one, report_id=name, week=week, cells=cells[1 + number % 2]))
+        cells = tuple(_cell(one.cells[0], chance) for _ in range(1 + number % 2))
+        reports.append(replace(one, report_id=name, week=weeks[number % len(weeks)], cells=cells))
     for start in range(0, len(reports), 8):
         with database.write() as transaction:
             transaction.add_reports(reports[start : start + 8])
     return names
+
+
+def _cell(like: ReportCell, chance: random.Random) -> ReportCell:
+    histograms = {}
+    for name, units in like.histograms.items():
+        held = min(chance.randint(1, 8), len(units))
+        histograms[name] = apportion([1] * held + [0] * (len(units) - held), 256)
+    return ReportCell(like.key, histograms)
 
 
 def test_no_byte_of_a_deleted_reports_name_is_left_in_the_files(database, stager, tmp_path):
