@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Scope, Unreadable
@@ -46,6 +47,7 @@ def format_receipt(answer: Answer, schema: Schema = SCHEMA) -> str:
     return text
 
 
+@lru_cache(maxsize=4)  # a program that runs on asks each second, and a millisecond is too long for that
 def parse_receipt(text: str) -> Answer | None:
     """Read a receipt; None when any part of it is not understood, or it was changed since it was written."""
     document = _document(text)
