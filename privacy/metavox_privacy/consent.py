@@ -136,11 +136,13 @@ def decide(evidence: Evidence, now: datetime, schema: Schema = SCHEMA) -> Consen
     if forbidden is not None:
         return off(forbidden)
     given = evidence.answer
-    if isinstance(given, Answer) and not given.purposes and given.ask_again_after is None:
+    if isinstance(given, Unreadable):  # it may hold a no
+        return off("the consent file cannot be read or understood")
+    if given is not None and not given.purposes and given.ask_again_after is None:
         return off("the answer was no")
     if _switch(evidence.environment) and evidence.authorization is not None:
         return _from_authorization(evidence.authorization, now, schema)
-    return _from_file(given, _switch(evidence.environment), now, schema)
+    return off(_unanswered(evidence)) if given is None else _from_file(given, now, schema)
 
 
 def _forbidden(evidence: Evidence) -> str | None:
@@ -176,20 +178,23 @@ def _from_authorization(given: Answer | Unreadable, now: datetime, schema: Schem
     return _from_answer(given, now, schema, f"the receipt that {RECEIPT_VARIABLE} names", "authorize")
 
 
-def _from_file(given: Answer | Unreadable | None, switch: str, now: datetime, schema: Schema) -> Consent:
-    if given is None:
-        return off(
-            "METAVOX_TELEMETRY=on needs a recorded consent" if switch else "nobody has been asked, or answered"
-        )
-    if isinstance(given, Unreadable):
-        return off("the consent file cannot be read or understood")
+def _from_file(given: Answer, now: datetime, schema: Schema) -> Consent:
     if given.scope != "installation":
         return off(f"the consent file is the receipt of a deployment; {RECEIPT_VARIABLE} is there to name it")
     return _from_answer(given, now, schema, "the recorded consent", "on")
 
 
+def _unanswered(evidence: Evidence) -> str:
+    if evidence.authorization is not None:
+        return f"the receipt that {RECEIPT_VARIABLE} names counts beside METAVOX_TELEMETRY=on alone"
+    if _switch(evidence.environment):
+        return f"METAVOX_TELEMETRY=on needs a recorded consent, or {RECEIPT_VARIABLE}"
+    return "nobody has been asked, or answered"
+
+
 def _from_answer(given: Answer, now: datetime, schema: Schema, rule: str, verb: str) -> Consent:
-    again = f"'metavox telemetry {verb}' shows it again"
+    how = "'metavox telemetry diff' shows how, and " if verb == "on" else ""
+    again = f"{how}'metavox telemetry {verb}' shows it again"
     if not given.purposes:
         return off("the answer was not now" if given.ask_again_after is not None else f"{rule} grants nothing")
     if given.expires_at is not None and now >= given.expires_at:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from metavox.telemetry.home import make_private_folder
+from metavox.telemetry.private_files import make_private_folder
 
 PATIENCE = 1.0
 """Seconds to wait for another process's transaction, which takes about a millisecond."""

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import EllipsisType
 
+from metavox.errors import MetaVoxError
 from metavox.telemetry import switch
+from metavox.telemetry.private_files import (
+    NOWHERE,
+    UNFINISHED,
+    is_another_users,
+    is_somebody_elses,
+    is_superuser,
+    locked,
+    make_private_folder,
+    write_whole,
+)
 from metavox_privacy.consent import RECEIPT_VARIABLE, Answer, Consent, Evidence, Unreadable, decide
-from metavox_privacy.receipt import format_receipt, understand
+from metavox_privacy.receipt import LONGEST_RECEIPT, format_receipt, parse_receipt, understand
 
 _POLICY = Path("/etc/metavox/policy.json")
-_NOWHERE = Path(os.devnull, "metavox")  # where nothing can be, so that it reads as off and takes no file
-_LONGEST = 64 * 1024
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for a writer
-_UNFINISHED = ".consent-"
+_MEANWHILE = "Somebody has answered meanwhile, and that answer stands."
+
+
+class AnsweredMeanwhile(MetaVoxError):
+    """Somebody else answered, in another process, between the question and this answer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +63,9 @@ class Home:
         try:
             config, state = user_config_path("metavox"), user_state_path("metavox")
         except RuntimeError:
-            return cls(_NOWHERE, _NOWHERE)
+            return cls(NOWHERE, NOWHERE)
         if not (config.is_absolute() and state.is_absolute()):  # older platformdirs: "~", below the current folder
-            return cls(_NOWHERE, _NOWHERE)
+            return cls(NOWHERE, NOWHERE)
         return cls(config, state)
 
     @property
@@ -72,8 +84,8 @@ class Home:
         return self.state / "journal.sqlite3.damaged"
 
     def answer(self) -> str | Unreadable | None:
-        """The consent file's text, None when nobody has answered."""
-        return _read(self.consent_file)
+        """The consent file's text, None when nobody has answered; another user's file is nobody's answer here."""
+        return _read(self.consent_file, of_this_user=True)
 
     def policy_text(self) -> str | Unreadable | None:
         """The policy file's text, None when there is none."""
@@ -85,10 +97,10 @@ class Home:
         return Evidence(
             environment,
             policy=self.policy_text(),
-            authorization=understand(_read(Path(named))) if named else None,
+            authorization=understand(_read(Path(named)) or Unreadable.FILE) if named else None,
             answer=understand(self.answer()),
             forced_off=switch.is_forced_off(),
-            is_foreign=_is_superuser() and any(map(_is_somebody_elses, (self.config, self.state))),
+            is_foreign=self.is_foreign(),
             is_damaged=os.path.lexists(self.damaged_file),
         )
 
@@ -101,60 +113,61 @@ class Home:
         """
         return decide(self.evidence(environment), now or datetime.now(timezone.utc))
 
-    def record(self, answer: Answer) -> None:
-        """Write the consent file, readable by its owner alone and whole at every moment; raises OSError."""
+    def is_foreign(self) -> bool:
+        """Whether this is the superuser in somebody else's folders, as ``sudo`` leaves them."""
+        return is_superuser() and any(map(is_somebody_elses, (self.config, self.state)))
+
+    def record(self, answer: Answer, *, replacing: str | Unreadable | EllipsisType | None = ...) -> None:
+        """Write the consent file, readable by its owner alone and whole at every moment.
+
+        What an answer takes back of the one before is noted in it. The superuser's no in somebody else's folders
+        becomes theirs; a yes is refused there.
+
+        Args:
+            answer: What was answered.
+            replacing: What :meth:`answer` gave when the question was put, so that an answer that was given
+                meanwhile stands; without it, whatever is there is replaced.
+
+        Raises:
+            AnsweredMeanwhile: there is another answer than ``replacing``.
+            OSError: the disk does not let it, or there is no home folder.
+            ValueError: the answer is to other words than this release's.
+        """
+        if answer.purposes and self.is_foreign():
+            raise PermissionError(
+                errno.EPERM, "a yes is for the owner of this folder alone to give", str(self.config)
+            )
         make_private_folder(self.config)
-        handle, temporary = tempfile.mkstemp(dir=self.config, prefix=_UNFINISHED)  # 0600, and new
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(format_receipt(answer))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.consent_file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with locked(self.config):
+            seen = self.answer()
+            if replacing is not ... and seen != replacing:
+                raise AnsweredMeanwhile(_MEANWHILE)
+            earlier = parse_receipt(seen) if isinstance(seen, str) else None
+            text = format_receipt(answer.succeeding(earlier))
+            try:
+                write_whole(self.consent_file, text, is_first=replacing is None)
+            except FileExistsError as error:
+                raise AnsweredMeanwhile(_MEANWHILE) from error
 
     def delete_journal(self) -> None:
         """Delete the journal, and what a crash left beside it and beside the consent file; raises OSError."""
         beside = [self.journal_file.with_name(self.journal_file.name + end) for end in ("-journal", "-wal", "-shm")]
-        for file in (self.journal_file, *beside, *self.config.glob(f"{_UNFINISHED}*")):
+        for file in (self.journal_file, *beside, *self.config.glob(f"{UNFINISHED}*")):
             file.unlink(missing_ok=True)
 
 
-def make_private_folder(folder: Path) -> None:
-    """Make a folder and its missing parents, for the owner alone (0700); raises OSError."""
-    if folder == _NOWHERE:
-        raise OSError(errno.ENOENT, "there is no home folder; METAVOX_HOME can name one", str(folder))
-    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
-
-
-def _read(path: Path) -> str | Unreadable | None:
+def _read(path: Path, *, of_this_user: bool = False) -> str | Unreadable | None:
     try:
         if _is_absent(path):
             return None
         with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | _NO_WAIT)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or (of_this_user and is_another_users(found)):
                 return Unreadable.FILE
-            text = file.read(_LONGEST + 1)
+            text = file.read(LONGEST_RECEIPT + 1)
     except (OSError, ValueError):
         return Unreadable.FILE
-    return text if len(text) <= _LONGEST else Unreadable.FILE
-
-
-def _is_superuser() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def _is_somebody_elses(folder: Path) -> bool:
-    """Whether a folder, or the nearest one above it that exists, belongs to another user than this one."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
-    try:
-        return nearest.stat().st_uid != os.geteuid()
-    except OSError:  # a link that leads nowhere: nobody's, which is no place for an answer
-        return True
+    return text if len(text) <= LONGEST_RECEIPT else Unreadable.FILE
 
 
 def _is_absent(path: Path) -> bool:

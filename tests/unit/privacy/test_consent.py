@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metavox_privacy.automation import AUTOMATION, CI_VARIABLES
 from metavox_privacy.consent import (
     ASK_AGAIN_AFTER,
-    CI_VARIABLES,
+    DEPLOYMENT_LASTS,
+    RECEIPT_VARIABLE,
     Answer,
     Consent,
     Evidence,
@@ -20,52 +23,91 @@ from metavox_privacy.consent import (
     decide,
     off,
 )
+from metavox_privacy.fields import PURPOSES
 from metavox_privacy.gate import gate
-from metavox_privacy.notice import notice_hash
-from metavox_privacy.receipt import format_receipt, parse_receipt, understand
+from metavox_privacy.notice import LANGUAGES, notice_hash
+from metavox_privacy.receipt import format_receipt, understand
 from metavox_privacy.schema import SCHEMA
 from tests.spans import START, example_span
 
 NOW = datetime(2026, 11, 16, tzinfo=timezone.utc)
-YES = Answer(frozenset({"improve", "publish"}), NOW, notice_hash(SCHEMA), SCHEMA.version)
-SAVED = format_receipt(YES)
+YES = Answer(frozenset(PURPOSES), NOW, notice_hash(SCHEMA), SCHEMA.version)
+NO = replace(YES, purposes=frozenset())
+LATER = replace(NO, ask_again_after=NOW + ASK_AGAIN_AFTER)
+DEPLOYMENT = replace(
+    YES, scope="deployment", answered_at=NOW + timedelta(hours=1), expires_at=NOW + DEPLOYMENT_LASTS
+)
 PERMITS = '{"telemetry": "user"}'
+ON = {"METAVOX_TELEMETRY": "on"}
+FILE = "the recorded consent"
+NAMED = f"the receipt that {RECEIPT_VARIABLE} names"
 
 
-def decision(environment=None, *, policy=None, answer=YES, now=NOW, **more) -> Consent:
-    return decide(Evidence(environment or {}, policy=policy, answer=answer, **more), now)
+def decision(environment: dict[str, str] | None = None, now: datetime = NOW, **found: Any) -> Consent:
+    return decide(Evidence(environment or {}, **{"answer": YES, **found}), now)
 
 
 def test_a_recorded_yes_is_a_yes_from_its_moment_on():
-    assert decision() == Consent(YES.purposes, NOW, "the recorded consent", YES.notice)
-    assert decision({"METAVOX_TELEMETRY": "on"}, policy=PERMITS).granted
+    assert decision() == Consent(YES.purposes, NOW, FILE, YES.notice)
+    assert decision(ON, policy=PERMITS) == decision()
 
 
-# Each row: everything that would decide otherwise further down is there too, and this rule still wins.
-RULES = [
-    ("DO_NOT_TRACK", {"DO_NOT_TRACK": "1", "METAVOX_TELEMETRY": "on", "CI": ""}, PERMITS),
-    ("METAVOX_TELEMETRY is off", {"METAVOX_TELEMETRY": "off"}, PERMITS),
-    ("policy", {"METAVOX_TELEMETRY": "on"}, '{"telemetry": "off"}'),
-    ("CI", {"METAVOX_TELEMETRY": "on", "CI": "true"}, PERMITS),
+def test_a_yes_to_one_purpose_is_a_yes_to_that_one_alone():
+    assert decision(answer=replace(YES, purposes=frozenset({"publish"}))).purposes == {"publish"}
+
+
+def test_a_consent_that_is_off_says_to_no_words_that_anybody_agreed():
+    assert off("no").notice == ""
+    assert not off("no").granted
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_yes_holds_in_the_language_in_which_it_was_given(language):
+    answer = replace(YES, language=language, notice=notice_hash(SCHEMA, language))
+
+    assert decision(answer=answer).notice == answer.notice
+    other = next(one for one in LANGUAGES if one != language)
+    assert "the notice has changed" in decision(answer=replace(answer, language=other)).rule
+
+
+# Each rule that forces off, in their order, and what makes it apply.
+RULES: list[tuple[str, Callable[[Evidence], Evidence]]] = [
+    ("configure(enabled=False)", lambda found: replace(found, forced_off=True)),
+    ("DO_NOT_TRACK is set", lambda found: with_environment(found, DO_NOT_TRACK="1")),
+    ("METAVOX_TELEMETRY is off", lambda found: with_environment(found, METAVOX_TELEMETRY="off")),
+    ("policy file", lambda found: replace(found, policy='{"telemetry": "off"}')),
+    ("(CI is set)", lambda found: with_environment(found, CI="true")),
+    ("superuser in somebody else's home", lambda found: replace(found, is_foreign=True)),
+    ("the journal was damaged", lambda found: replace(found, is_damaged=True)),
+    ("the consent file cannot be read", lambda found: replace(found, answer=Unreadable.FILE)),
+    ("the answer was no", lambda found: replace(found, answer=NO)),
 ]
+ALL_FOR_YES = Evidence(ON, policy=PERMITS, authorization=DEPLOYMENT, answer=YES)
 
 
-@pytest.mark.parametrize(("rule", "environment", "policy"), RULES)
-def test_each_rule_beats_a_saved_yes(rule: str, environment: dict[str, str], policy: str):
-    found = decision(environment, policy=policy)
+def with_environment(found: Evidence, **variables: str) -> Evidence:
+    return replace(found, environment={**found.environment, **variables})
+
+
+def test_with_everything_for_a_yes_it_is_a_yes():
+    assert decide(ALL_FOR_YES, NOW).granted
+
+
+@pytest.mark.parametrize(("rule", "apply"), RULES, ids=[rule for rule, _ in RULES])
+def test_each_rule_beats_every_yes_and_says_that_it_was_it(rule: str, apply: Callable[[Evidence], Evidence]):
+    found = decide(apply(ALL_FOR_YES), NOW)
 
     assert not found.granted
     assert rule in found.rule
 
 
-@pytest.mark.parametrize("first", range(len(RULES)))
-def test_each_rule_is_named_before_the_ones_after_it(first: int):
-    environment: dict[str, str] = {"CI": "true", "METAVOX_TELEMETRY": "off", "DO_NOT_TRACK": "1"}
-    for name in ("DO_NOT_TRACK", "METAVOX_TELEMETRY")[:first]:
-        del environment[name]
-    policy = '{"telemetry": "off"}' if first <= 2 else None
+@given(st.sets(st.integers(0, len(RULES) - 2), min_size=1))  # an answer is a no or not readable, never both
+def test_of_several_rules_the_first_decides(which: set[int]):
+    found = ALL_FOR_YES
+    for index in which:
+        found = RULES[index][1](found)
 
-    assert RULES[first][0] in decision(environment, policy=policy).rule
+    assert RULES[min(which)][0] in decide(found, NOW).rule
 
 
 @pytest.mark.parametrize("value", ["1", "true", "yes", "anything"])
@@ -73,14 +115,19 @@ def test_do_not_track_is_heard_in_any_spelling(value: str):
     assert not decision({"DO_NOT_TRACK": value}).granted
 
 
-@pytest.mark.parametrize("value", ["", "0", "false", " No "])
+@pytest.mark.parametrize("value", ["", "0", "false", " No ", "OFF"])
 def test_do_not_track_that_says_no_changes_nothing(value: str):
     assert decision({"DO_NOT_TRACK": value}).granted
 
 
-@pytest.mark.parametrize("value", ["off", "0", "FALSE", "no", "nein", "perhaps", "onn"])
+@pytest.mark.parametrize("value", ["off", "0", "FALSE", "no", "nein", "perhaps", "onn", "on off", "\x00"])
 def test_a_switch_that_is_not_clearly_on_is_off(value: str):
     assert not decision({"METAVOX_TELEMETRY": value}).granted
+
+
+@pytest.mark.parametrize("value", ["on", "1", "TRUE", " yes ", ""])
+def test_a_switch_that_is_on_or_empty_leaves_it_to_the_answer(value: str):
+    assert decision({"METAVOX_TELEMETRY": value}).granted
 
 
 @pytest.mark.parametrize("name", CI_VARIABLES)
@@ -88,7 +135,12 @@ def test_every_build_system_means_off_and_is_named(name: str):
     found = decision({name: "1"})
 
     assert not found.granted
-    assert name in found.rule
+    assert f"({name} is set)" in found.rule
+    assert len(AUTOMATION[name]) > 1
+
+
+def test_a_build_system_that_says_false_is_none():
+    assert decision({"CI": "false", "BUILD_ID": ""}).granted
 
 
 @pytest.mark.parametrize(
@@ -98,22 +150,20 @@ def test_a_policy_that_is_not_understood_forces_off(policy):
     assert not decision(policy=policy).granted
 
 
-@pytest.mark.parametrize("environment", [{}, {"METAVOX_TELEMETRY": "on"}])
+@pytest.mark.parametrize("environment", [{}, ON])
 def test_a_policy_or_a_switch_alone_never_forces_on(environment: dict[str, str]):
     assert not decision(environment, policy=PERMITS, answer=None).granted
 
 
-@pytest.mark.parametrize("answer", [None, "", "{}", "[]", "null", "yes", "\x00", Unreadable.FILE])
-def test_no_answer_or_an_unreadable_one_is_off(answer):
-    assert not decision(answer=understand(answer)).granted
+def test_who_was_not_asked_and_who_could_not_be_read_are_off_and_told_apart():
+    assert decision(answer=None).rule == "nobody has been asked, or answered"
+    assert RECEIPT_VARIABLE in decision(ON, answer=None).rule
+    assert decision(answer=Unreadable.FILE).rule == "the consent file cannot be read or understood"
 
 
 def test_a_no_and_a_not_now_are_off_and_told_apart():
-    no = replace(YES, purposes=frozenset())
-    later = replace(no, ask_again_after=NOW + ASK_AGAIN_AFTER)
-
-    assert decision(answer=no) == off("the answer was no")
-    assert decision(answer=later) == off("the answer was not now")
+    assert decision(answer=NO) == off("the answer was no")
+    assert decision(answer=LATER) == off("the answer was not now")
 
 
 @pytest.mark.parametrize("version", [0, 2])
@@ -121,76 +171,138 @@ def test_a_changed_list_pauses_a_yes(version: int):
     found = decision(answer=replace(YES, schema_version=version))
 
     assert not found.granted
-    assert "changed" in found.rule
+    assert "has changed since the yes" in found.rule
 
 
 def test_a_changed_word_of_the_notice_pauses_a_yes():
     found = decision(answer=replace(YES, notice="cd" * 32))
 
     assert not found.granted
-    assert "changed" in found.rule
+    assert "the notice has changed since the yes" in found.rule
+
+
+@pytest.mark.parametrize("change", [{"dimensions": SCHEMA.dimensions[1:]}, {"units": 512}], ids=str)
+def test_a_yes_to_another_list_of_the_same_version_is_paused(change: dict[str, Any]):
+    assert not decide(Evidence({}, answer=YES), NOW, replace(SCHEMA, **change)).granted
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 2}, {"notice": "cd" * 32}], ids=str)
-def test_a_change_leaves_a_no_a_no(change: dict[str, object]):
-    no = replace(YES, purposes=frozenset(), **change)  # type: ignore[arg-type]
-
-    assert decision(answer=no).rule == "the answer was no"
+def test_a_change_leaves_a_no_a_no(change: dict[str, Any]):
+    assert decision(answer=replace(NO, **change)).rule == "the answer was no"
 
 
-moments = st.datetimes(
-    min_value=datetime(2020, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(timezone.utc)
+# A receipt for a deployment.
+
+
+def deployed(environment: dict[str, str] = ON, now: datetime = NOW, **found: Any) -> Consent:
+    return decide(Evidence(environment, **{"authorization": DEPLOYMENT, **found}), now)
+
+
+def test_a_deployments_receipt_beside_the_switch_is_a_yes_of_its_own():
+    assert deployed() == Consent(YES.purposes, DEPLOYMENT.answered_at, NAMED, YES.notice)
+    assert deployed(answer=YES).since == DEPLOYMENT.answered_at
+    assert deployed(answer=LATER).granted
+
+
+def test_a_deployments_receipt_without_the_switch_is_nothing():
+    assert deployed({}).rule == f"{NAMED} counts beside METAVOX_TELEMETRY=on alone"
+    assert deployed({}, answer=YES).rule == FILE
+
+
+@pytest.mark.parametrize(
+    ("authorization", "rule"),
+    [
+        (Unreadable.FILE, "cannot be read or understood"),
+        (YES, "is not from 'metavox telemetry authorize'"),
+        (replace(YES, expires_at=DEPLOYMENT.expires_at), "is not from 'metavox telemetry authorize'"),
+        (replace(DEPLOYMENT, expires_at=None), "is not from 'metavox telemetry authorize'"),
+        (replace(DEPLOYMENT, purposes=frozenset()), "grants nothing"),
+        (replace(DEPLOYMENT, notice="cd" * 32), "'metavox telemetry authorize' shows it again"),
+        (replace(DEPLOYMENT, schema_version=2), "'metavox telemetry authorize' shows it again"),
+        (replace(DEPLOYMENT, expires_at=NOW), "has expired"),
+    ],
 )
-answers = st.builds(
-    Answer,
-    purposes=st.frozensets(st.sampled_from(["improve", "publish"])),
-    answered_at=moments,
-    notice=st.just(notice_hash(SCHEMA)),
-    schema_version=st.just(SCHEMA.version),
-    ask_again_after=st.none() | moments,
+def test_a_receipt_that_was_named_and_does_not_hold_is_off_even_beside_a_recorded_yes(authorization, rule: str):
+    found = deployed(authorization=authorization, answer=YES)
+
+    assert not found.granted
+    assert rule in found.rule
+
+
+def test_a_deployments_receipt_holds_until_its_last_moment():
+    assert DEPLOYMENT.expires_at is not None
+    assert deployed(now=DEPLOYMENT.expires_at - timedelta(microseconds=1)).granted
+    assert not deployed(now=DEPLOYMENT.expires_at).granted
+
+
+def test_a_deployments_receipt_in_the_place_of_the_answer_is_nobodys_answer():
+    found = decision(answer=DEPLOYMENT)
+
+    assert not found.granted
+    assert RECEIPT_VARIABLE in found.rule
+
+
+# Whatever is found.
+
+values = st.sampled_from(["", "0", "1", "on", "off", "true", "false", "garbage"])
+environments = st.dictionaries(
+    st.sampled_from(["DO_NOT_TRACK", "METAVOX_TELEMETRY", "CI", "GITHUB_ACTIONS", "PYTEST_VERSION", "HOME"]), values
+)
+given_answers = st.none() | st.sampled_from(
+    [Unreadable.FILE, YES, NO, LATER, DEPLOYMENT, replace(YES, notice="ab" * 32), replace(YES, schema_version=0)]
+)
+evidence = st.builds(
+    Evidence,
+    environments,
+    policy=st.none() | st.sampled_from([Unreadable.FILE, PERMITS, "{}", "garbage"]),
+    authorization=given_answers,
+    answer=given_answers,
+    forced_off=st.booleans(),
+    is_foreign=st.booleans(),
+    is_damaged=st.booleans(),
 )
 
 
-@given(answers)
-def test_an_answer_survives_the_file(answer: Answer):
-    assert parse_receipt(format_receipt(answer)) == answer
+@given(evidence)
+def test_nothing_is_granted_without_a_yes_that_somebody_gave_to_these_words(found: Evidence):
+    consent = decide(found, NOW)
+    if not consent.granted:
+        assert (consent.purposes, consent.since, consent.notice) == (frozenset(), None, "")
+        return
+    given = DEPLOYMENT if consent.rule == NAMED else YES
+
+    assert given in (found.authorization, found.answer)
+    assert (consent.purposes, consent.since, consent.notice) == (given.purposes, given.answered_at, given.notice)
 
 
-TAMPERED = [
-    {"version": 1},
-    {"purposes": ["improve", "sell my soul"]},
-    {"purposes": "improve"},
-    {"purposes": {"improve": True}},
-    {"purposes": None},
-    {"purposes": ["improve", "improve"]},
-    {"answered_at": "2026-11-16T00:00:00"},
-    {"answered_at": "yesterday"},
-    {"answered_at": 5},
-    {"schema_version": "one"},
-    {"schema_version": None},
-    {"ask_again_after": "some day"},
-]
+@given(evidence, st.sampled_from(RULES))
+def test_whatever_else_is_found_a_rule_that_forces_off_is_off(
+    found: Evidence, rule: tuple[str, Callable[[Evidence], Evidence]]
+):
+    assert not decide(rule[1](found), NOW).granted
 
 
-@pytest.mark.parametrize("change", TAMPERED, ids=str)
-def test_a_tampered_answer_is_not_understood(change: dict[str, object]):
-    document = {**json.loads(format_receipt(YES)), **change}
-
-    assert parse_receipt(json.dumps(document)) is None
-
-
-@pytest.mark.parametrize("missing", json.loads(format_receipt(YES)))
-def test_an_answer_with_a_fact_missing_is_not_understood(missing: str):
-    document = json.loads(format_receipt(YES))
-    del document[missing]
-
-    assert parse_receipt(json.dumps(document)) is None
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(str), evidence)
+def test_garbage_anywhere_is_off_and_never_an_exception(text: str, found: Evidence):
+    assert not decide(replace(found, answer=understand(text), authorization=None), NOW).granted
+    assert not decide(replace(found, authorization=understand(text), environment=ON), NOW).granted
+    assert not decide(replace(found, policy=text), NOW).granted
+    assert not decide(with_environment(found, METAVOX_TELEMETRY=f"{text}?"), NOW).granted
 
 
-@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
-def test_garbage_is_off_and_never_an_exception(text: str):
-    assert not decision(answer=understand(text)).granted
-    assert not decision(policy=text).granted
+@given(st.integers(-(10**9), 10**9), evidence)
+def test_nothing_from_before_the_yes_passes_the_gate(microseconds: int, found: Evidence):
+    consent = decide(found, NOW)
+    began = (consent.since or NOW) + timedelta(microseconds=microseconds)
+    span = replace(example_span(), start_time=(began - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(
+        microseconds=1
+    ) * 1000)  # fmt: skip
+
+    assert (gate(span, consent) is not None) == (consent.granted and microseconds >= 0)
+
+
+def test_what_the_file_says_is_what_is_decided():
+    assert decision(answer=understand(format_receipt(YES))) == decision()
 
 
 def test_the_gate_drops_what_began_before_the_yes():
