@@ -1,0 +1,384 @@
+"""transformers as it is installed, instrumented: every way to generate is told truly and works as before."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metavox.telemetry.instrument import instrument, uninstrument
+from metavox.telemetry.instrument.transformers_model import describe, number_format
+from metavox_privacy.anonymize import anonymize
+from metavox_privacy.schema import SCHEMA
+from tests.unit.sdk.telemetry.recordings import Kept
+
+TTFT = "gen_ai.server.time_to_first_token"
+TPOT = "gen_ai.server.time_per_output_token"
+DURATION = "gen_ai.server.request.duration"
+LENGTH = 9
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.generation_config.eos_token_id = None
+    return model
+
+
+@pytest.fixture(scope="module")
+def ids() -> torch.Tensor:
+    return torch.randint(3, 250, (1, 7), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    kept = Kept()
+    instrument("transformers", contribution=kept)
+    yield kept
+    uninstrument("transformers")
+
+
+def only(kept: Kept) -> dict[str, Any]:
+    (span,) = kept.spans
+    return dict(span.attributes)
+
+
+def generate(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return model.generate(*args, **{"max_new_tokens": LENGTH, "do_sample": False, **kwargs})
+
+
+def test_a_request_has_its_lengths_and_times(kept: Kept, model: Any, ids: torch.Tensor):
+    before = time.perf_counter()
+    generate(model, ids)
+    took = time.perf_counter() - before
+
+    told = only(kept)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (7, LENGTH)
+    assert 0 < told[TTFT] < told[DURATION] < took
+    assert told[TTFT] + (LENGTH - 1) * told[TPOT] == pytest.approx(told[DURATION])
+    assert told["metavox.output_tokens_per_second"] == pytest.approx(1 / told[TPOT])
+    assert (told["gen_ai.request.stream"], told["metavox.request.concurrency"]) == (False, 1)
+    assert told["gen_ai.response.finish_reasons"] == ("length",)
+
+
+def test_the_first_tokens_time_holds_the_prompts_work_and_no_more(kept: Kept, model: Any, ids: torch.Tensor):
+    slow, calls = model.forward, []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        calls.append(time.sleep(0.2 if not calls else 0.02))
+        return slow(*args, **kwargs)
+
+    model.forward = forward
+    try:
+        generate(model, ids)
+    finally:
+        del model.forward
+
+    told = only(kept)
+    assert 0.2 < told[TTFT] < 0.35
+    assert 0.02 < told[TPOT] < 0.05
+
+
+def test_the_model_is_described_by_its_configuration(kept: Kept, model: Any, ids: torch.Tensor, folder: Path):
+    generate(model, ids)
+
+    told = only(kept)
+    assert told["gen_ai.request.model"] == str(folder)
+    assert told["metavox.model.architecture"] == "Qwen3ForCausalLM"
+    assert told["metavox.model.parameters"] == sum(each.numel() for each in model.parameters())
+    assert (told["metavox.model.quantization"], told["metavox.engine.name"]) == ("float32", "transformers")
+    record = anonymize(kept.spans[0], SCHEMA)
+    assert record is not None
+    assert record.cell[SCHEMA.position["model"]] == "other"
+    assert record.cell[SCHEMA.position["accelerator"]].startswith("CPU")
+    assert record.cell[SCHEMA.position["engine_version"]] != "unknown"
+
+
+def test_a_model_that_is_cast_is_described_anew(folder: Path):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert describe(model).number_format == "float32"
+    assert describe(model.to(torch.bfloat16)).number_format == "bfloat16"
+
+
+def test_every_prompt_of_a_batch_is_a_request_of_its_own_length(kept: Kept, model: Any):
+    ids = torch.tensor([[0, 0, 0, 5, 6], [4, 5, 6, 7, 8]])
+    generate(model, ids, attention_mask=(ids != 0).long())
+
+    assert [span.attributes["gen_ai.usage.input_tokens"] for span in kept.spans] == [2, 5]
+    assert [span.attributes["gen_ai.usage.output_tokens"] for span in kept.spans] == [LENGTH, LENGTH]
+    assert {span.attributes["metavox.request.concurrency"] for span in kept.spans} == {2}
+
+
+def test_a_padded_batch_without_a_mask_has_no_known_prompt_lengths(kept: Kept, model: Any):
+    generate(model, torch.tensor([[0, 0, 0, 5, 6], [4, 5, 6, 7, 8]]))
+
+    assert len(kept.spans) == 2
+    assert not any("gen_ai.usage.input_tokens" in span.attributes for span in kept.spans)
+
+
+def test_several_answers_to_a_prompt_are_one_request(kept: Kept, model: Any, ids: torch.Tensor):
+    generate(model, ids.repeat(2, 1), num_return_sequences=3, do_sample=True)
+
+    assert [span.attributes["gen_ai.usage.output_tokens"] for span in kept.spans] == [3 * LENGTH, 3 * LENGTH]
+    assert {span.attributes["gen_ai.request.choice.count"] for span in kept.spans} == {3}
+    assert {span.attributes["metavox.request.concurrency"] for span in kept.spans} == {6}
+
+
+def test_an_answer_ends_with_its_end_token_and_what_fills_it_up_is_not_counted(kept: Kept, model: Any):
+    prompts = torch.randint(3, 250, (2, 7), generator=torch.Generator().manual_seed(3))
+    free = generate(model, prompts)
+    end = int(free[0, 9])  # the third token of the first answer
+    kept.spans.clear()
+    result = generate(model, prompts, eos_token_id=end, pad_token_id=0)
+
+    told = [span.attributes for span in kept.spans]
+    first = result[0, 7:].tolist().index(end) + 1
+    assert told[0]["gen_ai.usage.output_tokens"] == first <= 3
+    assert told[0]["gen_ai.response.finish_reasons"] == ("stop",)
+    assert told[1]["gen_ai.usage.output_tokens"] > first
+
+
+def test_beam_search_has_no_first_token_before_its_end(kept: Kept, model: Any, ids: torch.Tensor):
+    generate(model, ids, num_beams=3)
+
+    told = only(kept)
+    assert told["gen_ai.usage.output_tokens"] == LENGTH
+    assert DURATION in told
+    assert not {TTFT, TPOT, "metavox.request.concurrency"} & set(told)
+
+
+@pytest.mark.parametrize("how", ["assistant_model", "prompt_lookup_num_tokens"])
+def test_assisted_decoding_is_one_request_though_the_assistant_generates(
+    kept: Kept, model: Any, ids: torch.Tensor, how: str
+):
+    generate(model, ids, **{how: model if how == "assistant_model" else 3})
+
+    told = only(kept)
+    assert told["gen_ai.usage.output_tokens"] == LENGTH
+    assert 0 < told[TTFT] < told[DURATION]
+    assert 0 < told[TPOT] < told[DURATION]
+
+
+def test_embeddings_as_the_prompt_are_counted_as_its_tokens(kept: Kept, model: Any, ids: torch.Tensor):
+    generate(model, inputs_embeds=model.get_input_embeddings()(ids))
+
+    told = only(kept)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (7, LENGTH)
+
+
+def test_an_output_object_is_read_like_a_tensor(kept: Kept, model: Any, ids: torch.Tensor):
+    generate(model, ids, return_dict_in_generate=True, output_scores=True)
+
+    assert only(kept)["gen_ai.usage.output_tokens"] == LENGTH
+
+
+def test_an_encoder_decoder_answers_after_its_start_token(kept: Kept):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    shape = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0))
+    model.generation_config.eos_token_id = None
+    generate(model, torch.randint(3, 60, (1, 11)))
+
+    told = only(kept)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (11, LENGTH)
+    assert told["gen_ai.request.model"] == "./unnamed"
+
+
+def test_a_streamer_gets_every_token_as_before_and_the_request_says_that_it_streamed(
+    kept: Kept, model: Any, ids: torch.Tensor
+):
+    class Streamer:
+        def __init__(self) -> None:
+            self.got: list[int] = []
+            self.has_ended = False
+
+        def put(self, value: torch.Tensor) -> None:
+            self.got += value.flatten().tolist()
+
+        def end(self) -> None:
+            self.has_ended = True
+
+    streamer = Streamer()
+    result = generate(model, ids, streamer=streamer)
+
+    assert streamer.got == result[0].tolist()
+    assert streamer.has_ended
+    assert only(kept)["gen_ai.request.stream"] is True
+
+
+def test_what_comes_out_is_what_comes_out_without_us(kept: Kept, model: Any, ids: torch.Tensor):
+    from transformers import StoppingCriteriaList
+
+    instrumented, seen = [], []
+
+    def stop(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        seen.append(input_ids.shape)
+        return torch.full((input_ids.shape[0],), input_ids.shape[1] >= 12)
+
+    criteria = StoppingCriteriaList([stop])
+    for settings in ({}, {"do_sample": True}, {"num_beams": 2}, {"stopping_criteria": criteria}):
+        torch.manual_seed(7)
+        instrumented.append(generate(model, ids, **settings))
+    calls = len(seen)
+    uninstrument("transformers")
+    for settings, expected in zip(
+        ({}, {"do_sample": True}, {"num_beams": 2}, {"stopping_criteria": criteria}), instrumented, strict=True
+    ):
+        torch.manual_seed(7)
+        assert torch.equal(generate(model, ids, **settings), expected)
+    assert len(criteria) == 1
+    assert len(seen) == 2 * calls
+
+
+def test_arguments_by_position_stay_where_they_were(kept: Kept, model: Any, ids: torch.Tensor):
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+    config = GenerationConfig(max_new_tokens=4, do_sample=False)
+    result = model.generate(ids, config, LogitsProcessorList(), StoppingCriteriaList())
+
+    assert result.shape == (1, 11)
+    assert only(kept)["gen_ai.usage.output_tokens"] == 4
+
+
+def test_the_signature_and_the_documentation_stay(kept: Kept, model: Any):
+    ours = inspect.signature(type(model).generate)
+    documentation = type(model).generate.__doc__
+    uninstrument("transformers")
+
+    assert ours == inspect.signature(type(model).generate)
+    assert documentation == type(model).generate.__doc__
+
+
+def test_an_error_of_the_model_reaches_the_caller_and_is_told_by_its_class(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(model, "forward", broken)
+    with pytest.raises(RuntimeError, match="a secret"):
+        generate(model, ids.repeat(2, 1))
+
+    assert [span.attributes["error.type"] for span in kept.spans] == ["RuntimeError"] * 2
+    assert "a secret" not in str(kept.spans)
+
+
+@pytest.mark.parametrize("wrong", [{"max_new_tokens": -4}, {"nonsense": 3}])
+def test_arguments_that_transformers_refuses_are_no_request(
+    kept: Kept, model: Any, ids: torch.Tensor, wrong: dict[str, Any]
+):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        generate(model, ids, **wrong)
+
+    assert kept.spans == []
+
+
+def test_a_recipe_of_somebody_elses_gets_no_criterion_of_ours(kept: Kept, model: Any, ids: torch.Tensor):
+    def recipe(model: Any, input_ids: torch.Tensor, stopping_criteria: Any, **kwargs: Any) -> torch.Tensor:
+        assert not any("metavox" in type(each).__module__ for each in stopping_criteria)
+        return torch.cat([input_ids, input_ids[:, :2]], dim=1)
+
+    generate(model, ids, custom_generate=recipe)
+
+    told = only(kept)
+    assert told["gen_ai.usage.output_tokens"] == 2
+    assert not {TTFT, TPOT} & set(told)
+
+
+def test_a_model_that_cannot_be_described_answers_all_the_same(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("metavox.telemetry.instrument.transformers._call", lambda *_: 1 / 0)
+    assert generate(model, ids).shape == (1, 7 + LENGTH)
+    monkeypatch.undo()
+    monkeypatch.setattr("metavox.telemetry.instrument.transformers.describe", lambda *_: 1 / 0)
+    assert generate(model, ids).shape == (1, 7 + LENGTH)
+    assert kept.spans == []
+
+
+def test_while_nobody_wants_to_know_nothing_is_added(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    kept.on = False
+    monkeypatch.setattr("metavox.telemetry.instrument.transformers.Clock", lambda: pytest.fail("it was measured"))
+
+    assert generate(model, ids).shape == (1, 7 + LENGTH)
+    assert kept.spans == []
+
+
+@pytest.mark.parametrize(
+    ("quantization", "expected"),
+    [
+        (None, "bfloat16"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"quant_method": "awq"}, "awq"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "fp4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        ({"quant_method": "hqq"}, "hqq"),
+    ],
+)
+def test_a_quantization_is_told_in_the_schemas_words(quantization: Any, expected: str):
+    assert number_format(quantization, "torch.bfloat16") == expected
+
+
+def test_the_library_s_own_quantization_object_is_understood():
+    from transformers import BitsAndBytesConfig
+
+    assert number_format(BitsAndBytesConfig(load_in_4bit=True), "torch.float16") == "int4"
+    assert number_format(BitsAndBytesConfig(load_in_8bit=True), "torch.float16") == "int8"
+
+
+def test_opentelemetry_instrument_tells_of_a_program_that_knows_nothing_of_metavox(folder: Path, tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+            class Printing(SpanProcessor):
+                def on_end(self, span):
+                    print("told", span.name, span.attributes["gen_ai.server.time_to_first_token"] > 0)
+
+            assert "transformers" not in sys.modules
+            provider = TracerProvider()
+            provider.add_span_processor(Printing())
+            trace.set_tracer_provider(provider)
+            import torch, transformers
+            model = transformers.AutoModelForCausalLM.from_pretrained({str(folder)!r})
+            model.generate(torch.tensor([[3, 4, 5]]), max_new_tokens=4, do_sample=False)
+            """
+        )
+    )
+    instrument_command = Path(sys.executable).with_name("opentelemetry-instrument")
+    done = subprocess.run(
+        [str(instrument_command), sys.executable, str(program)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"told text_completion {folder} True\n"
+    assert "metavox" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py"]
