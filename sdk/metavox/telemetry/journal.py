@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from metavox.telemetry import cells, ledger
@@ -17,10 +17,11 @@ from metavox.telemetry.ledger import reports_in as reports_in
 from metavox.telemetry.tally import Tally
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import Counts
+from metavox_privacy.retention import KEPT_HERE
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
 
-KEPT = timedelta(days=28)
+KEPT = KEPT_HERE
 """How long after its end a week stays in the journal, and its report is tried."""
 
 Make = Callable[[Counts, bytes], bytes | None]
