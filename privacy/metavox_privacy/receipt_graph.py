@@ -232,7 +232,7 @@ def _storage() -> list[Node]:
     return [
         {
             "@type": ["dpv:StorageLocation", "dpv:StorageDuration"],
-            "dpv:hasLocation": "dpv:WithinDevice",
+            "dpv:hasLocation": "dpv:LocalLocation",
             "dpv:hasDuration": _lasting(KEPT_HERE),
             "dct:description": "after the week, to the next counted run, or until the answer is a no",
         },
