@@ -63,10 +63,15 @@ def watched() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(escape(text))
 
 
-def on_terminals() -> bool:
-    """Whether a person sits at all three standard streams, and this is what they are looking at."""
+def on_terminals(*, stdout: bool = True) -> bool:
+    """Whether a person sits at all three standard streams, and this is what they are looking at.
+
+    Args:
+        stdout: False where the answer may go to a file or a pipe, and the conversation is on the other two.
+    """
+    streams = (sys.stdin, sys.stderr, *([sys.stdout] if stdout else []))
     try:
-        return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) and _in_foreground()
+        return all(stream.isatty() for stream in streams) and _in_foreground()
     except (AttributeError, OSError, ValueError):  # a stream was closed or taken away, or is another's terminal
         return False
 

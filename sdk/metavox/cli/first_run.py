@@ -4,78 +4,93 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from metavox.cli import console
+from metavox.errors import MetaVoxError
 from metavox.telemetry.home import Home
 from metavox_privacy.consent import Answer, Consent, Evidence, Unreadable, decide
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import notice_hash
-from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
     from metavox.config import EngineInfo
     from metavox.outputs import RequestOutput
     from metavox.params import SamplingParams
+    from metavox.telemetry.answering import Question
+
+Batch: TypeAlias = "Sequence[tuple[RequestOutput, SamplingParams]]"
 
 
-def may_ask(
-    environment: Mapping[str, str],
-    *,
-    policy: str | Unreadable | None,
-    recorded: str | Unreadable | None,
-    on_terminals: bool,
-    is_root: bool,
-    now: datetime,
-) -> bool:
+def may_ask(evidence: Evidence, *, on_terminals: bool, is_root: bool, can_be_kept: bool, now: datetime) -> bool:
     """Whether the question may be asked at all: nobody has answered, somebody is there, nothing forbids a yes.
 
     Args:
-        environment: The process's environment.
-        policy: The text of the system policy file.
-        recorded: The text of the consent file.
+        evidence: What a decision looks at.
         on_terminals: Whether all three standard streams are terminals.
         is_root: Whether this is the superuser.
+        can_be_kept: Whether there is a place for the answer; without one, each run would ask again.
         now: To know whether a "not now" is over.
     """
-    if not on_terminals or is_root or not _unanswered(recorded, now):
+    if not (on_terminals and can_be_kept) or is_root or not _unanswered(evidence.answer, now):
         return False
     yes = Answer(frozenset(PURPOSES), now, notice_hash(SCHEMA), SCHEMA.version)
-    return decide(Evidence(environment, policy, answer=yes), now).granted
+    is_on = decide(evidence, now).granted  # by the receipt of a deployment
+    return not is_on and decide(replace(evidence, authorization=None, answer=yes), now).granted
 
 
-def _unanswered(recorded: str | Unreadable | None, now: datetime) -> bool:
-    if recorded is None:
-        return True
-    if isinstance(recorded, Unreadable):
-        return False
-    given = parse_receipt(recorded)
-    return given is not None and given.ask_again_after is not None and now >= given.ask_again_after
+def _unanswered(given: Answer | Unreadable | None, now: datetime) -> bool:
+    if not isinstance(given, Answer):
+        return given is None
+    return given.ask_again_after is not None and now >= given.ask_again_after
 
 
-def maybe_ask(info: EngineInfo, batch: Sequence[tuple[RequestOutput, SamplingParams]]) -> None:
+def maybe_ask(info: EngineInfo, batch: Batch) -> None:
     """Ask, if this is the moment, and record the answer; what went wrong is told in a line and harms nothing.
 
     Args:
         info: The engine that has just run.
         batch: What it has just finished, for the bytes that ``p`` shows.
     """
-    now = datetime.now(timezone.utc)
-    home = Home.from_environment(os.environ)
-    if not may_ask(
-        os.environ,
-        policy=home.policy_text(),
-        recorded=home.answer(),
+    home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
+    is_moment = may_ask(
+        home.evidence(os.environ),
         on_terminals=console.on_terminals(),
         is_root=console.is_root(),
+        can_be_kept=_can_be_written(home.config),
         now=now,
-    ):
+    )
+    if not is_moment:
         return
+    from metavox.telemetry.answering import Question
+
+    question = Question.put(os.environ, home, sys.stderr.encoding)
+    try:
+        console.note(_ask(question, info, batch, now))
+    except MetaVoxError as error:  # another run asked at the same time, and its answer stands
+        console.note(f"metavox: {error}")
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        console.note(f"metavox: the answer could not be saved, so nothing is kept: {reason}")
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that exists, takes a new file or folder."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _ask(question: Question, info: EngineInfo, batch: Batch, now: datetime) -> str:
+    """Ask and record; gives back what the answer means."""
     from metavox.telemetry.ask import Conversation, ask
+    from metavox.telemetry.wording import outcome
 
     console.forget_typed()
     console.note("")
@@ -84,31 +99,18 @@ def maybe_ask(info: EngineInfo, batch: Sequence[tuple[RequestOutput, SamplingPar
         console.read_line,
         console.columns(),
         lambda purposes: _this_run(info, batch, purposes, now),
-        "a run like this",
+        is_made_up=False,
+        language=question.language,
     )
-    answer = ask(conversation, SCHEMA, now)
-    try:
-        home.record(answer)
-    except OSError as error:
-        console.note(f"metavox: the answer could not be saved, so nothing is kept: {error.strerror}")
-        return
-    console.note(outcome(answer))
-
-
-def outcome(answer: Answer) -> str:
-    """What an answer means, in one sentence."""
-    if answer.purposes:
-        yes = " and ".join(purpose for purpose in PURPOSES if purpose in answer.purposes)
-        no = "".join(f"; not to {purpose}" for purpose in PURPOSES if purpose not in answer.purposes)
-        return f"Thank you. On from now, to {yes}{no}. 'metavox telemetry off' ends it."
-    if answer.ask_again_after is not None:
-        return "Not now: nothing is kept or sent."
-    return "No: nothing is kept or sent, and you will not be asked again."
+    purposes = ask(conversation, SCHEMA)
+    given = question.answered(purposes or frozenset(), later=purposes is None)
+    question.record(given)
+    return outcome(given)
 
 
 def _this_run(
     info: EngineInfo,
-    batch: Sequence[tuple[RequestOutput, SamplingParams]],
+    batch: Batch,
     purposes: frozenset[Purpose],
     now: datetime,
 ) -> bytes | None:

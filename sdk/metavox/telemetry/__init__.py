@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metavox.telemetry.api import consent, status
+from metavox.telemetry.api import configure, consent, status
 
 if TYPE_CHECKING:
     from metavox.telemetry.processor import ContributionProcessor
 
-__all__ = ["ContributionProcessor", "consent", "status"]
+__all__ = ["ContributionProcessor", "configure", "consent", "status"]
 
 
 def __getattr__(name: str) -> object:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TextIO
 
 from metavox.telemetry.readable import as_base64, as_text
-from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer
+from metavox.telemetry.wording import WORDING, Wording
+from metavox_privacy.consent import ASK_AGAIN_AFTER, DEPLOYMENT_LASTS, Answer
 from metavox_privacy.fields import PURPOSES, Purpose
-from metavox_privacy.notice import QUESTIONS, lay_out, notice, notice_hash
+from metavox_privacy.notice import WORDS, Language, lay_out, notice, notice_hash
 from metavox_privacy.schema import Schema
 
 Example = Callable[[frozenset[Purpose]], bytes | None]
@@ -26,48 +28,91 @@ class Conversation:
         read_line: Gives the typed line with its newline, ``""`` at the end of the input.
         columns: How wide ``out`` is.
         example: What ``p`` shows.
-        example_of: Whose bytes these are, in words.
+        is_made_up: Whether these bytes are of an invented run, and not of the one that has just been.
+        language: The language of all words.
+        is_deployment: Whether the answer is for servers and containers.
     """
 
     out: TextIO
     read_line: Callable[[], str]
     columns: int
     example: Example
-    example_of: str
+    is_made_up: bool = True
+    language: Language = "en"
+    is_deployment: bool = False
+
+    @property
+    def words(self) -> Wording:
+        """What is said around the question."""
+        return WORDING[self.language]
+
+    @property
+    def whose(self) -> str:
+        """Whose bytes ``p`` shows."""
+        return self.words.made_up_run if self.is_made_up else self.words.this_run
+
+    def say(self, text: str) -> None:
+        """Print some words, wrapped."""
+        print("\n".join(textwrap.wrap(text, max(self.columns - 1, 20))), file=self.out)
 
 
-def show_notice(out: TextIO, columns: int, schema: Schema) -> None:
+def show_notice(out: TextIO, columns: int, schema: Schema, language: Language = "en") -> None:
     """Print the notice."""
-    print(lay_out(notice(schema), columns), file=out)
+    print(lay_out(notice(schema, language), columns), file=out)
 
 
-def ask(conversation: Conversation, schema: Schema, now: datetime) -> Answer:
-    """Show the notice, ask both questions, and give back the answer, which the caller records.
+def ask(conversation: Conversation, schema: Schema) -> frozenset[Purpose] | None:
+    """Show the notice and ask both questions.
 
-    Ctrl-C and the end of the input are a "not now", whatever was answered before.
+    Returns:
+        The purposes that were agreed to, none of them being a no; None when the person answered nothing, by
+        Ctrl-C or the end of the input, whatever was said to the first question.
     """
     try:
-        show_notice(conversation.out, conversation.columns, schema)
-        print(
-            f"Enter means no; p shows the exact bytes {conversation.example_of} would add.", file=conversation.out
-        )
-        given = frozenset(purpose for purpose in PURPOSES if _is_yes(conversation, purpose))
+        show_notice(conversation.out, conversation.columns, schema, conversation.language)
+        if conversation.is_deployment:
+            conversation.say(conversation.words.deployment)
+        conversation.say(WORDS[conversation.language].hint.format(example=conversation.whose))
+        return frozenset(purpose for purpose in PURPOSES if _is_yes(conversation, purpose))
     except (KeyboardInterrupt, EOFError):
         print(file=conversation.out)
-        return answer(frozenset(), schema, now, later=True)
-    return answer(given, schema, now)
+        return None
 
 
-def answer(purposes: frozenset[Purpose], schema: Schema, now: datetime, *, later: bool = False) -> Answer:
-    """An answer to today's notice and list; ``later`` makes it a "not now"."""
-    return Answer(
-        purposes, now, notice_hash(schema), schema.version, ask_again_after=now + ASK_AGAIN_AFTER if later else None
-    )
+def answer(
+    purposes: frozenset[Purpose],
+    schema: Schema,
+    now: datetime,
+    *,
+    language: Language = "en",
+    collector: str | None = None,
+    later: bool = False,
+) -> Answer:
+    """A person's answer to today's notice and list; ``later`` makes it a "not now".
+
+    Args:
+        purposes: What was agreed to.
+        schema: The list that was shown.
+        now: The moment of the answer.
+        language: The language that it was shown in.
+        collector: The collector that was named at that moment.
+        later: Whether nothing was answered.
+    """
+    again = now + ASK_AGAIN_AFTER if later else None
+    words = notice_hash(schema, language)
+    return Answer(purposes, now, words, schema.version, language, ask_again_after=again, collector=collector)
+
+
+def for_deployment(given: Answer) -> Answer:
+    """The same answer for servers and containers, which ends by itself."""
+    return replace(given, scope="deployment", expires_at=given.answered_at + DEPLOYMENT_LASTS)
 
 
 def _is_yes(conversation: Conversation, purpose: Purpose) -> bool:
+    words = WORDS[conversation.language]
+    question = f"{words.questions[purpose]} {words.choices} "
     while True:
-        print(f"{QUESTIONS['en'][purpose]} [y/N] ", end="", file=conversation.out, flush=True)
+        print(question, end="", file=conversation.out, flush=True)
         try:
             line = conversation.read_line()
         except UnicodeDecodeError:  # a key of another keyboard is no yes
@@ -76,16 +121,16 @@ def _is_yes(conversation: Conversation, purpose: Purpose) -> bool:
             raise EOFError
         reply = line.strip().lower()
         if reply != "p":
-            return reply in ("y", "yes")
+            return reply in words.yes
         _show(conversation)
 
 
 def _show(conversation: Conversation) -> None:
-    body = conversation.example(frozenset(PURPOSES))
+    words, body = conversation.words, conversation.example(frozenset(PURPOSES))
     if body is None:
-        print(f"{conversation.example_of} would add nothing.".capitalize(), file=conversation.out)
+        conversation.say(words.nothing.format(whose=conversation.whose))
         return
-    print("An example: what ran before a yes is never counted.", file=conversation.out)
+    conversation.say(words.example)
     print(as_text(body, conversation.columns), file=conversation.out)
-    print(f"The same {len(body)} bytes in base64:", file=conversation.out)
+    print(words.base64.format(size=len(body)), file=conversation.out)
     print(as_base64(body, conversation.columns), file=conversation.out)

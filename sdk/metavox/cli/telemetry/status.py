@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from metavox.cli import console
-from metavox.cli.telemetry.shared import AsJson, clear_errors
+from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
+
+if TYPE_CHECKING:
+    from metavox.telemetry.api import Status
 
 
 def status(as_json: AsJson = False) -> None:
-    """Say whether contributions are on, which rule decided, and where the files are."""
+    """Say whether contributions are on, which rule decided, where the files are, and who else sends telemetry."""
     from metavox.telemetry.api import status as look
 
     with clear_errors():
         found = look()
-    facts = {**asdict(found), "collector": os.environ.get("METAVOX_COLLECTOR_URL")}
-    if as_json:
-        console.answer(json.dumps(facts, indent=2, default=str))
+    tell(asdict(found), *_lines(found), as_json=as_json)
+
+
+def _lines(found: Status) -> Iterator[str]:
+    yield f"Contributions are {'on' if found.on else 'off'}: {found.rule}."
+    yield f"Purposes:     {', '.join(found.purposes) or 'none'}"
+    if found.since is not None:
+        yield f"Since:        {found.since:%Y-%m-%d %H:%M} UTC; nothing from before is counted"
+    yield f"Consent file: {_present(found.consent_file)}"
+    yield f"Journal:      {_present(found.journal_file)}"
+    if found.problem is not None:
+        yield f"              cannot be read: {found.problem}"
+    yield f"Weeks:        {', '.join(_week(found, week) for week in found.weeks) or 'none'}"
+    yield f"Collector:    {found.collector or 'none; METAVOX_COLLECTOR_URL names one'}"
+    yield from _others(found)
+
+
+def _week(found: Status, week: str) -> str:
+    due_at = found.due_at.get(week)
+    return f"{week} {found.weeks[week]}" + (f" (to be sent from {due_at:%Y-%m-%d %H:%M} UTC)" if due_at else "")
+
+
+def _others(found: Status) -> Iterator[str]:
+    if not found.others:
+        yield "Others here:  none that we know of sends telemetry"
         return
-    weeks = ", ".join(f"{week} {state}" for week, state in found.weeks.items())
-    console.answer(f"Contributions are {'on' if found.on else 'off'}: {found.rule}.")
-    console.answer(f"Purposes:     {', '.join(found.purposes) or 'none'}")
-    console.answer(f"Consent file: {_present(found.consent_file)}")
-    console.answer(f"Journal:      {_present(found.journal_file)}")
-    console.answer(f"Weeks:        {weeks or 'none'}")
-    console.answer(f"Collector:    {facts['collector'] or 'none; METAVOX_COLLECTOR_URL names one'}")
+    yield "Others here that send telemetry of their own:"
+    for other in found.others:
+        elsewhere = f", or {other.elsewhere}" if other.elsewhere else ""
+        yield f"  {other.library}: {other.sends}. Off: {other.switch_off}{elsewhere}"
 
 
 def _present(path: Path) -> str:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from metavox.cli import console
-from metavox.cli.telemetry.shared import clear_errors, open_journal
+from metavox.cli.telemetry.shared import AsJson, clear_errors, open_journal, tell
 from metavox.telemetry.home import Home
 from metavox_privacy.schema import SCHEMA
 
+if TYPE_CHECKING:
+    from metavox.telemetry.ledger import StoredReport
+    from metavox.telemetry.uploader import Outcome
 
-def upload() -> None:
-    """Send the reports of completed weeks to the collector now."""
-    from metavox.telemetry import uploader, weekly
+
+def upload(as_json: AsJson = False) -> None:
+    """Send the reports of completed weeks to the collector now, due or not."""
+    from metavox.telemetry import weekly
 
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
         consent = home.consent(os.environ)
+        facts = {"on": consent.granted, "rule": consent.rule}
         if not consent.granted:
-            console.answer(f"Nothing was sent: contributions are off, {consent.rule}.")
+            said = f"Nothing was sent: contributions are off, {consent.rule}."
+            tell({**facts, "reports": []}, said, as_json=as_json)
             return
         url = _collector()
         outcomes = weekly.upload(
@@ -33,14 +40,10 @@ def upload() -> None:
             decide=lambda: home.consent(os.environ),
             force=True,
         )
-        unchanged = home.consent(os.environ) == consent
-    if not unchanged:
-        console.answer("The consent has changed meanwhile, so nothing more was sent.")
-    elif not outcomes:
-        console.answer("Nothing was sent: no completed week is waiting.")
-    for report, outcome in outcomes:
-        console.answer(f"{report.week}: {_in_words(outcome)}")
-    if not all(isinstance(outcome, uploader.Sent) for _, outcome in outcomes):
+        unchanged = home.consent(os.environ).is_same(consent)
+    told = [_facts(report, outcome) for report, outcome in outcomes]
+    tell({**facts, "reports": told, "consent_changed": not unchanged}, *_lines(told, unchanged), as_json=as_json)
+    if not all(one["outcome"] == "sent" for one in told):
         raise typer.Exit(1)
 
 
@@ -57,13 +60,29 @@ def _collector() -> str:
     return url
 
 
-def _in_words(outcome: object) -> str:
-    from metavox.telemetry.uploader import Refused, Sent, Unreachable
+def _facts(report: StoredReport, outcome: Outcome) -> dict[str, Any]:
+    from metavox.telemetry.uploader import Refused, Sent
 
     if isinstance(outcome, Sent):
-        return "sent"
+        return {"week": str(report.week), "outcome": "sent"}
     if isinstance(outcome, Refused):
-        kept = "it will not be sent again" if outcome.final else "it is kept for another try"
-        return f"refused with status {outcome.status}; {kept}"
-    assert isinstance(outcome, Unreachable)
-    return f"not sent, the collector could not be reached ({outcome.reason}); it is kept for another try"
+        settled = "refused" if outcome.final else "kept"
+        return {"week": str(report.week), "outcome": settled, "status": outcome.status}
+    return {"week": str(report.week), "outcome": "kept", "reason": outcome.reason}
+
+
+def _lines(told: list[dict[str, Any]], unchanged: bool) -> list[str]:
+    if not unchanged:
+        head = ["The consent has changed meanwhile, so nothing more was sent."]
+    else:
+        head = [] if told else ["Nothing was sent: no completed week is waiting."]
+    return [*head, *(f"{one['week']}: {_in_words(one)}" for one in told)]
+
+
+def _in_words(told: dict[str, Any]) -> str:
+    if told["outcome"] == "sent":
+        return "sent"
+    kept = "it will not be sent again" if told["outcome"] == "refused" else "it is kept for another try"
+    if "status" in told:
+        return f"refused with status {told['status']}; {kept}"
+    return f"not sent, the collector could not be reached ({told['reason']}); {kept}"

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -13,19 +16,20 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox import telemetry
 from metavox.errors import MetaVoxError
-from metavox.telemetry.api import example
+from metavox.telemetry import switch
+from metavox.telemetry.example import example
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import withdraw
 from metavox.telemetry.readable import as_document
 from metavox.telemetry.uploader import Unreachable
-from metavox_privacy.consent import ASK_AGAIN_AFTER
+from metavox_privacy.consent import CI_VARIABLES
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import decode
-from tests.spans import BOTH, WEEK
-from tests.unit.sdk.telemetry.shared import agree, home_in, journal_in, record_of, tally_of, tried
+from tests.spans import BOTH, WEEK, example_span
+from tests.unit.sdk.telemetry.shared import agree, contribution_to, home_in, journal_in, record_of, tally_of, tried
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def typing(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """Make these the lines that a person types in a notebook; then the input ends."""
+    """Make these the lines that a person types in a notebook without ipywidgets; then the input ends."""
     left: Iterator[str] = iter(lines)
 
     def read() -> str:
@@ -46,6 +50,7 @@ def typing(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr(builtins, "input", read)
     ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setitem(sys.modules, "IPython", ipython)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # type: ignore[arg-type]
 
 
 def test_status_of_a_new_user_is_off_and_makes_no_file(tmp_path: Path):
@@ -118,14 +123,34 @@ def test_a_no_to_both_questions_deletes_what_an_earlier_yes_kept(home: Path, mon
     assert [path.name for path in home.iterdir()] == ["consent.json"]
 
 
-def test_consent_without_anybody_to_answer_is_not_now(home: Path, monkeypatch, capsys):
+def test_the_end_of_input_leaves_everything_as_it_was(home: Path, monkeypatch, capsys):
     typing(monkeypatch, "y")
     telemetry.consent()
-    given = parse_receipt((home / "consent.json").read_text())
 
-    assert given is not None
-    assert given.purposes == frozenset()
-    assert given.ask_again_after == given.answered_at + ASK_AGAIN_AFTER
+    assert "Nothing was answered, so everything is as it was." in capsys.readouterr().out
+    assert list(home.iterdir()) == []
+
+
+def test_a_notebook_that_runs_without_a_person_is_told_so(home: Path, monkeypatch, capsys):
+    typing(monkeypatch)
+
+    def nobody() -> str:  # as ipykernel answers a client that cannot ask
+        raise NotImplementedError("raw_input was called, but this frontend does not support input requests.")
+
+    monkeypatch.setattr(builtins, "input", nobody)
+    with pytest.raises(MetaVoxError, match="Nobody can be asked here"):
+        telemetry.consent()
+
+    assert list(home.iterdir()) == []
+
+
+def test_the_superuser_is_not_asked_in_somebody_elses_home(home: Path, monkeypatch, capsys):
+    typing(monkeypatch, "y", "y")
+    monkeypatch.setattr(Home, "is_foreign", lambda home: True)
+    with pytest.raises(MetaVoxError, match="without sudo"):
+        telemetry.consent()
+
+    assert list(home.iterdir()) == []
 
 
 def test_consent_takes_no_argument_that_could_say_yes_for_somebody():
@@ -158,3 +183,59 @@ def test_the_processor_is_there_and_other_names_are_not():
     assert telemetry.ContributionProcessor.__name__ == "ContributionProcessor"
     with pytest.raises(AttributeError, match="no attribute 'on'"):
         telemetry.on  # noqa: B018  # the access is the test
+
+
+@pytest.fixture
+def _own_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own, as far as the switch goes."""
+    monkeypatch.setattr(switch, "_forced_off", False)
+    monkeypatch.setenv("METAVOX_TELEMETRY", "on")
+
+
+@pytest.mark.usefixtures("_own_switch")
+def test_configure_switches_off_what_is_there_already_and_what_comes_later(tmp_path: Path):
+    home = home_in(tmp_path)
+    agree(home)
+    before = contribution_to(home)
+    assert before.wants()
+    telemetry.configure(enabled=False)
+
+    assert not before.wants()
+    assert not contribution_to(home).wants()
+    assert home.consent({}).rule == "this program has called metavox.telemetry.configure(enabled=False)"
+    before.on_span(example_span())
+    before.flush()
+    assert not home.journal_file.exists()
+
+
+@pytest.mark.usefixtures("_own_switch")
+@pytest.mark.parametrize("shell", [False, True], ids=["exec", "shell"])
+def test_configure_switches_off_children_too(tmp_path: Path, shell: bool):
+    home = Home(tmp_path, tmp_path)
+    agree(home)
+    telemetry.configure(enabled=False)
+    ask = [sys.executable, "-c", "from metavox import telemetry; print(telemetry.status().rule)"]
+    environment = {name: value for name, value in os.environ.items() if name not in CI_VARIABLES}
+    said = subprocess.run(
+        shlex.join(ask) if shell else ask,
+        shell=shell, env={**environment, "METAVOX_HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+    assert said == "METAVOX_TELEMETRY is off\n"
+
+
+@pytest.mark.usefixtures("_own_switch")
+@pytest.mark.parametrize("value", [True, None, 0, "", "no"], ids=repr)
+def test_a_program_cannot_say_yes_nor_anything_unclear(value: object):
+    with pytest.raises(MetaVoxError, match="cannot say yes for its users"):
+        telemetry.configure(enabled=value)  # type: ignore[arg-type]
+
+    assert not switch.is_forced_off()
+    assert os.environ["METAVOX_TELEMETRY"] == "on"
+
+
+def test_configure_takes_its_argument_by_name_alone():
+    with pytest.raises(TypeError):
+        telemetry.configure(False)  # type: ignore[call-arg,misc]
+    with pytest.raises(TypeError):
+        telemetry.configure()  # type: ignore[call-arg]

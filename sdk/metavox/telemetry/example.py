@@ -1,0 +1,46 @@
+"""A made-up request, for whoever wants to see the bytes before anything has run."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from metavox_privacy.consent import Consent
+from metavox_privacy.fields import Purpose
+from metavox_privacy.schema import SCHEMA
+from metavox_privacy.span import AttributeValue, Span
+
+
+class Platform(NamedTuple):
+    """Where the made-up request ran, in the words of OpenTelemetry's ``os.type`` and ``host.arch``."""
+
+    os_type: str
+    host_arch: str
+
+
+def example(purposes: frozenset[Purpose]) -> bytes | None:
+    """The bytes of a made-up request to the bundled model on this machine's kind of processor."""
+    from metavox.telemetry.hardware import host_arch, os_type
+
+    where = Platform(os_type(), host_arch() or "")
+    return made_up(purposes, datetime.now(timezone.utc), where, secrets.token_bytes(32))
+
+
+def made_up(purposes: frozenset[Purpose], now: datetime, where: Platform, token: bytes) -> bytes | None:
+    """The same for a given moment, platform and token, from which the same bytes follow each time."""
+    from metavox.telemetry.weekly import sample
+
+    moment = int(now.timestamp()) * 10**9
+    attributes: dict[str, AttributeValue] = {
+        "gen_ai.request.model": "metavox/tiny",
+        "gen_ai.usage.input_tokens": 20,
+        "gen_ai.usage.output_tokens": 100,
+        "gen_ai.server.time_to_first_token": 0.03,
+        "gen_ai.server.request.duration": 0.43,
+        "metavox.engine.name": "metavox",
+        "os.type": where.os_type,
+        "host.arch": where.host_arch,
+    }
+    spans = [Span("example", moment, moment, attributes)]
+    return sample(spans, Consent(purposes, now, "an example"), SCHEMA, token)
