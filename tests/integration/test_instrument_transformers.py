@@ -77,7 +77,7 @@ def test_the_first_tokens_time_holds_the_prompts_work_and_no_more(kept: Kept, mo
     slow, calls = model.forward, []
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        calls.append(time.sleep(0.2 if not calls else 0.02))
+        calls.append(time.sleep(0.5 if not calls else 0.02))
         return slow(*args, **kwargs)
 
     model.forward = forward
@@ -87,8 +87,8 @@ def test_the_first_tokens_time_holds_the_prompts_work_and_no_more(kept: Kept, mo
         del model.forward
 
     told = only(kept)
-    assert 0.2 < told[TTFT] < 0.35
-    assert 0.02 < told[TPOT] < 0.05
+    assert 0.5 < told[TTFT] < 0.9
+    assert 0.02 < told[TPOT] < 0.07  # with the prompt's work in it, it would be more than 0.08
 
 
 def test_the_model_is_described_by_its_configuration(kept: Kept, model: Any, ids: torch.Tensor, folder: Path):
@@ -197,6 +197,33 @@ def test_an_encoder_decoder_answers_after_its_start_token(kept: Kept):
     told = only(kept)
     assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (11, LENGTH)
     assert told["gen_ai.request.model"] == "./unnamed"
+
+
+def test_what_answers_with_sound_makes_no_requests(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(type(model), "output_modalities", ("audio",))
+    generate(model, ids)
+
+    assert kept.spans == []
+
+
+def test_what_listens_makes_no_requests(kept: Kept):
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "max_source_positions": 50,
+        "vocab_size": 64,
+    }
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    tokens = {"begin_suppress_tokens": None, "suppress_tokens": None}
+    model = WhisperForConditionalGeneration(WhisperConfig(**sizes, **heads, **ends, **tokens))
+    model.generate(torch.zeros(1, 80, 100), max_new_tokens=2)
+
+    assert kept.spans == []
 
 
 def test_a_streamer_gets_every_token_as_before_and_the_request_says_that_it_streamed(

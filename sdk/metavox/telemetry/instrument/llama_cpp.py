@@ -50,7 +50,7 @@ def patch(observer: Observer) -> Callable[[], None]:
         if not observer.wants():
             return original(model, *args, **kwargs)
         given = {**dict(zip(names["create_completion"], args, strict=False)), **kwargs}
-        tokens = Tokens(given, is_streamed=bool(given.get("stream")), operation=_operation.get())
+        tokens = Tokens(model, given, is_streamed=bool(given.get("stream")), operation=_operation.get())
         if given.get("stream"):
             chunks = original(model, *args, **kwargs)
             return _stream(observer, model, tokens, chunks)
@@ -58,14 +58,14 @@ def patch(observer: Observer) -> Callable[[], None]:
 
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tokens = _current.get()
-        if tokens is not None:
+        if tokens is not None and tokens.model is model:
             given = {**dict(zip(names["generate"], args, strict=False)), **kwargs}
             tokens.prompted(given)
             return _timed(tokens, original(model, *args, **kwargs))
         if not observer.wants():
             return original(model, *args, **kwargs)
         given = {**dict(zip(names["generate"], args, strict=False)), **kwargs}
-        tokens = Tokens(given, is_streamed=True, operation="text_completion")
+        tokens = Tokens(model, given, is_streamed=True, operation="text_completion")
         tokens.prompted(given)
         return _alone(observer, model, tokens, original(model, *args, **kwargs))
 
@@ -80,11 +80,13 @@ class Tokens:
     """The moments of one request's tokens, on a clock that stands still while nobody asks for the next one.
 
     Attributes:
+        model: Whose they are; a model that drafts for another has its own, which are parts of the request.
         count: How many came, the one that ends an answer included.
         last: Seconds of work until the last one.
     """
 
-    def __init__(self, given: Mapping[str, Any], *, is_streamed: bool, operation: str) -> None:
+    def __init__(self, model: Any, given: Mapping[str, Any], *, is_streamed: bool, operation: str) -> None:
+        self.model = model
         self._settings = {to: given.get(name) for name, to in _SETTINGS.items() if given.get(name) is not None}
         self._is_streamed = is_streamed
         self._operation = operation

@@ -23,7 +23,7 @@ _within: ContextVar[str | None] = ContextVar("metavox_request_within", default=N
 
 
 class Observer:
-    """The telemetry of one engine in this process. Its methods never raise.
+    """The telemetry of one engine in this process. What tells is to be called by way of `quietly`.
 
     Args:
         engine: The engine's name in the schema.

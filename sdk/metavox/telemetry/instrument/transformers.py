@@ -34,7 +34,7 @@ def patch(observer: Observer) -> Callable[[], None]:
     names = tuple(inspect.signature(mixin.generate).parameters)[1:]
 
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not observer.wants():
+        if not observer.wants() or not _speaks(model):
             return original(model, *args, **kwargs)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         if len(args) > len(names) or "kwargs" in given:
@@ -42,6 +42,12 @@ def patch(observer: Observer) -> Callable[[], None]:
         return _observed(observer, original, model, given)
 
     return wrap(mixin, {"generate": generate})
+
+
+def _speaks(model: Any) -> bool:
+    """Whether it answers text with text; speech and pictures are other work than the schema measures."""
+    reads, writes = getattr(model, "main_input_name", "input_ids"), getattr(model, "output_modalities", ("text",))
+    return reads == "input_ids" and "text" in writes
 
 
 def _observed(observer: Observer, original: Callable[..., Any], model: Any, given: dict[str, Any]) -> Any:
