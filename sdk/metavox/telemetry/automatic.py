@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from metavox.telemetry.forks import whole
 from metavox_privacy.consent import Consent
 from metavox_privacy.schema import SCHEMA
 
@@ -57,7 +58,10 @@ class AutomaticUpload:
             self._send()
 
     def _send(self) -> None:
-        from metavox.telemetry.weekly import upload
+        with whole:
+            import encodings.idna  # noqa: F401  # which looking up a name would import
+
+            from metavox.telemetry.weekly import upload
 
         consent, url = self._decide(), self._collector()
         if consent.granted and url:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from metavox.telemetry import switch
 from metavox.telemetry.automatic import COLLECTOR_VARIABLE, AutomaticUpload
+from metavox.telemetry.forks import whole
 from metavox.telemetry.home import Home
 from metavox.telemetry.tally import Tally
 from metavox.telemetry.writer import Writer
@@ -84,7 +85,8 @@ class Contribution:
             return (home or Home.from_environment(now)).consent(now)
 
         def open_journal(consent: Consent) -> Journal:
-            from metavox.telemetry.journal import Journal  # here, so that who says no loads no SQLite
+            with whole:  # this may be a thread, and a child forked from the middle of an import waits for its end
+                from metavox.telemetry.journal import Journal  # here, so that who says no loads no SQLite
 
             path = (home or Home.from_environment(environment)).journal_file
             return Journal(path, consent, SCHEMA, datetime.now(timezone.utc))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from metavox.telemetry.forks import whole
 from metavox.telemetry.private_files import make_private_folder
 
 PATIENCE = 1.0
@@ -55,39 +55,6 @@ class OtherLayout(sqlite3.OperationalError):
     """The file was written by another version of MetaVox; the next count starts it anew."""
 
 
-class _ForkGuard:
-    """Keeps a fork out of SQLite: a child would inherit its locks, held for ever."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._usable = self._held = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if not self._usable:
-            self._lock.release()
-            raise sqlite3.OperationalError("this process was forked from the middle of a transaction")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def _before(self) -> None:
-        self._held = self._lock.acquire(timeout=PATIENCE + 1)  # a file system that hangs must not hang the program
-
-    def _in_parent(self) -> None:
-        if self._held:
-            self._lock.release()
-
-    def _in_child(self) -> None:
-        self._usable = self._usable and self._held
-        self._lock = threading.Lock()
-
-
-_guard = _ForkGuard()
-
-
 @contextlib.contextmanager
 def transaction(
     path: Path, era: Era, oldest: str, *, durable: bool, patience: float
@@ -104,7 +71,7 @@ def transaction(
     Raises:
         sqlite3.Error, OSError: when the disk does; a damaged file is set aside.
     """
-    with _guard, setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
+    with whole, setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
         if not durable:  # a busy disk takes 20 ms to confirm a write, and a program's end must not wait for it
             sql.execute("PRAGMA synchronous = OFF")
         with sql:
@@ -117,7 +84,7 @@ def transaction(
 def existing(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     """The journal as it is, under whatever consent; makes no file. Raises sqlite3.Error, OSError."""
     mode = "rw" if write else "ro"
-    with _guard, setting_aside(path) if write else contextlib.nullcontext():
+    with whole, setting_aside(path) if write else contextlib.nullcontext():
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE)
         with contextlib.closing(connection) as sql, sql:
             if write:
