@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import inspect
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.transformers_model import describe, number_format
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
 from tests.unit.sdk.telemetry.recordings import Kept
+from tests.unit.sdk.telemetry.shared import agree, home_in
 
 TTFT = "gen_ai.server.time_to_first_token"
 TPOT = "gen_ai.server.time_per_output_token"
@@ -71,6 +76,25 @@ def test_a_request_has_its_lengths_and_times(kept: Kept, model: Any, ids: torch.
     assert told["metavox.output_tokens_per_second"] == pytest.approx(1 / told[TPOT])
     assert (told["gen_ai.request.stream"], told["metavox.request.concurrency"]) == (False, 1)
     assert told["gen_ai.response.finish_reasons"] == ("length",)
+
+
+def test_after_a_yes_a_request_is_in_the_journal_in_public_words_alone(
+    model: Any, ids: torch.Tensor, tmp_path: Path
+):
+    home = home_in(tmp_path)
+    agree(home, since=datetime.now(timezone.utc) - timedelta(minutes=1))
+    contribution = Contribution.from_environment({}, home)
+    instrument("transformers", contribution=contribution)
+    try:
+        generate(model, ids)
+        contribution.flush()
+    finally:
+        uninstrument("transformers")
+
+    with closing(sqlite3.connect(home.journal_file)) as journal:
+        text = "\n".join(journal.iterdump())
+    assert "transformers" in text
+    assert str(model.config._name_or_path) not in text
 
 
 def test_the_first_tokens_time_holds_the_prompts_work_and_no_more(kept: Kept, model: Any, ids: torch.Tensor):

@@ -27,6 +27,9 @@ ERROR = "error.type"
 SOURCES: tuple[str, ...] = (*(d.source for d in SCHEMA.dimensions), *(m.source for m in SCHEMA.metrics))
 """The attributes that the schema reads."""
 
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+"""The conventions' seconds to the first part of a stream; only streams have it."""
+
 END_TO_END = "gen_ai.latency.e2e"
 """vLLM's and SGLang's seconds of a whole request, which no other span of theirs has."""
 
@@ -53,13 +56,16 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     FIRST_TOKEN: (
         "gen_ai.latency.time_to_first_token",  # vLLM, SGLang
-        "gen_ai.response.time_to_first_chunk",  # GenAI conventions since 1.40
+        FIRST_CHUNK,
+        "gen_ai.client.inference.time_to_first_chunk",  # the conventions' metric, and its name before
+        "gen_ai.client.operation.time_to_first_chunk",
         "gen_ai.server.ttft",  # OpenLIT, older
     ),
     PER_TOKEN: ("gen_ai.server.tbt",),  # OpenLIT, older
     DURATION: (
         END_TO_END,
-        "gen_ai.client.operation.duration",  # OpenLIT
+        "gen_ai.client.inference.duration",  # the conventions' metric, and its name before
+        "gen_ai.client.operation.duration",
     ),
 }
 """Other names of a source, in order of preference; the source's own name comes before them."""
@@ -92,6 +98,9 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
 }
 """What says that a model answered; embeddings, tools and agents are other things than the schema measures."""
 
+TEXT = {"gen_ai.output.type": frozenset(("text", "json"))}
+"""What says that it answered with text, where anything says; pictures and speech are other work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -116,10 +125,9 @@ class Told:
 
 def is_request(attributes: Mapping[str, Any]) -> bool | None:
     """Whether a model answered a prompt; None when the span does not say what it is."""
-    for name, operations in OPERATIONS.items():
-        if name in attributes:
-            return attributes[name] in operations
-    return None
+    if any(name in attributes and attributes[name] not in kinds for name, kinds in TEXT.items()):
+        return False
+    return next((attributes[name] in kinds for name, kinds in OPERATIONS.items() if name in attributes), None)
 
 
 def in_schema_words(told: Told) -> dict[str, AttributeValue]:
@@ -151,7 +159,7 @@ def _times(told: Told, read: dict[str, AttributeValue]) -> dict[str, AttributeVa
     event = _first_token_event(told)
     if ttft is None:
         ttft = event
-    if event is not None:
+    if event is not None or FIRST_CHUNK in told.attributes:
         read.setdefault(STREAM, True)
     if told.seen_by == "client" and read.get(STREAM) is False:
         ttft = tpot = rate = None  # a client sees a whole answer at once; OpenLIT writes the duration there

@@ -144,6 +144,10 @@ def test_an_odd_time_is_no_time(odd: object):
     assert found == {DURATION: 1.0}
 
 
+def test_only_a_stream_has_a_first_chunk():
+    assert words({"gen_ai.response.time_to_first_chunk": 0.2})["gen_ai.request.stream"] is True
+
+
 def test_a_first_token_after_the_end_leaves_no_duration():
     assert DURATION not in words({TTFT: 50, "gen_ai.usage.output_tokens": 9}, 1.0)
 
@@ -173,6 +177,8 @@ def test_a_failed_request_has_an_error_and_no_times(more: dict[str, Any]):
         ({"openinference.span.kind": "LLM"}, True),
         ({"openinference.span.kind": "CHAIN"}, False),
         ({"gen_ai.request.model": "m"}, None),
+        ({"gen_ai.operation.name": "chat", "gen_ai.output.type": "json"}, True),
+        ({"gen_ai.operation.name": "generate_content", "gen_ai.output.type": "image"}, False),
     ],
 )
 def test_what_says_that_a_model_answered(attributes: dict[str, Any], expected: bool | None):
