@@ -159,8 +159,8 @@ def _moment(text: str) -> datetime:
 
 
 def _lines(value: Any, margin: str = "") -> str:
-    """JSON for a person: on one line what fits one, and lists of plain values; the rest over lines."""
-    line, deeper = json.dumps(value, ensure_ascii=False), margin + "  "
+    """JSON for a person: on one line what fits one, and lists of plain values; in ASCII, which every pipe takes."""
+    line, deeper = json.dumps(value), margin + "  "
     if len(margin + line) <= _LINE or not isinstance(value, dict | list):
         return line
     if isinstance(value, dict):

@@ -327,5 +327,10 @@ def test_an_absent_file_and_an_unreadable_one_stay_what_they_are():
     assert understand(Unreadable.FILE) is Unreadable.FILE
 
 
+def test_a_receipt_passes_through_any_pipe_whatever_its_encoding():
+    assert "ù" in notice(SCHEMA, "it")
+    assert all(format_receipt(answer).isascii() for answer in KINDS.values())
+
+
 def test_a_receipt_is_far_from_the_longest_that_is_read():
     assert max(len(format_receipt(answer)) for answer in KINDS.values()) < LONGEST_RECEIPT / 4
