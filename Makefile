@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -22,7 +22,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)   ## The whole path on this machine: run, consent, contribute, release
 	@$(BIN)/metavox demo
 
-# llama-cpp-python is built here, for tests alone: not optimised, which halves the time. Without a compiler they skip.
+# llama-cpp-python has no wheel: it is built for tests alone, not optimised, in 4 minutes on 2 cores. Without a compiler
+# those tests are skipped.
 $(PEERS): $(INSTALLED)
 	@if command -v c++ >/dev/null; then CMAKE_ARGS="$(QUICKLY)" $(BIN)/python -m pip install --quiet \
 		--disable-pip-version-check --constraint constraints.txt --editable '.[peers]'; fi
@@ -52,6 +53,9 @@ bench: $(INSTALLED)  ## Accuracy of the released figures, as JSON in out/
 
 bench-engine: $(INSTALLED)  ## The engine on this CPU beside transformers and llama.cpp, as JSON in out/
 	$(BIN)/python tests/bench/engine_cpu.py
+
+bench-telemetry: $(INSTALLED)  ## What telemetry costs, beside OpenTelemetry's SDK, as JSON in out/
+	$(BIN)/python tests/bench/telemetry.py
 
 clean:          ## Remove what these targets made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache
