@@ -22,9 +22,9 @@ ITALIAN: Final = Words(
         "analisti.",
         "Durata": "Qui 28 giorni e fino alla prossima esecuzione contata, o al tuo no. Nel collettore finché la "
         "settimana è aperta, al più 30 giorni; poi somme con rumore.",
-        "Diritti": "Base: il consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; "
-        "--delete cancella ciò che non è pubblicato. Hai diritto ad accesso, cancellazione e reclamo all'autorità (in "
-        "Italia il Garante).",
+        "Diritti": "Base: il consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; --delete "
+        "cancella il non pubblicato. Hai diritto ad accesso, cancellazione e reclamo all'autorità (in Italia il "
+        "Garante).",
     },
     questions={
         "improve": "Inviare statistiche settimanali per aiutare a migliorare MetaVox?",
