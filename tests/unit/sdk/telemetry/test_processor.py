@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
 from metavox.errors import InvalidArgument
 from metavox.telemetry import ContributionProcessor
-from metavox.telemetry.aliases import SOURCES
+from metavox.telemetry.aliases import SOURCES, names_of
 from metavox.telemetry.home import Home
 from metavox.telemetry.instrument.engines import installed, remove
+from metavox_privacy.anonymize import anonymize
 from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
+from metavox_privacy.span import Span
 from tests.spans import ATTRIBUTES, START, WEEK, example_span
 from tests.unit.sdk.telemetry.recordings import NAMES, Kept, provider_of, recording, replay
 from tests.unit.sdk.telemetry.shared import agree, contribution_to, home_in, journal_in, record_of
@@ -184,6 +188,27 @@ def test_a_model_that_is_not_named_is_unknown_and_no_reason_to_drop_the_request(
     replay("vllm", ContributionProcessor(kept))
 
     assert record_of(kept.spans[0]).cell[SCHEMA.position["model"]] == "unknown"
+
+
+NAMED = [name for source in SOURCES for name in names_of(source)]
+VALUES = st.one_of(
+    st.text().map("s3cret".__add__),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.lists(st.just("s3cret"), max_size=2),
+)
+
+
+@given(st.dictionaries(st.one_of(st.sampled_from(NAMED), st.text(min_size=1)), VALUES))
+def test_whatever_a_span_holds_its_record_is_made_of_public_words(attributes: dict[str, Any]):
+    for found in counted(("other", {**attributes, **LOCAL})):
+        record = anonymize(Span("chat", START, START + 1, found), SCHEMA)
+
+        assert record is not None
+        assert "s3cret" not in repr(record)
+        for word, dimension in zip(record.cell, SCHEMA.dimensions, strict=True):
+            assert word in dimension.vocabulary
 
 
 def test_what_the_span_does_not_say_of_the_machine_the_machine_says():
