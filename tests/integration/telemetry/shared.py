@@ -38,8 +38,9 @@ def clean_environment(folder: Path, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in dropped and not name.startswith(("METAVOX_", "OTEL_", "XDG_"))
     }
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     # Python itself writes bytecode beside the sources of an editable install.
-    return {**kept, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **more}
+    return {**kept, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": path, **more}
 
 
 def run(
