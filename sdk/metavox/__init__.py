@@ -1,7 +1,6 @@
 """MetaVox: a small, fast LLM inference SDK."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # checkers take it for True; importing typing would be most of what importing this costs
 
 if TYPE_CHECKING:
     from metavox import telemetry
@@ -39,6 +38,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     """Load each name when it is first used: importing the package costs what an empty module costs."""
+    from importlib import import_module
+
     if name == "telemetry":
         return import_module("metavox.telemetry")
     if name == "__version__":

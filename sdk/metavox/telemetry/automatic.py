@@ -58,12 +58,14 @@ class AutomaticUpload:
             self._send()
 
     def _send(self) -> None:
-        with whole:
-            import encodings.idna  # noqa: F401  # which looking up a name would import
-
-            from metavox.telemetry.weekly import upload
-
         consent, url = self._decide(), self._collector()
-        if consent.granted and url:
-            now = datetime.now(timezone.utc)
-            upload(self._open_journal(consent), consent, SCHEMA, now, url, decide=self._decide)
+        if not (consent.granted and url):
+            return
+        now, journal = datetime.now(timezone.utc), self._open_journal(consent)
+        if journal.is_due(now, url.strip()):  # once a week; the rest loads TLS and protobuf
+            with whole:
+                import encodings.idna  # noqa: F401  # which looking up a name would import
+
+                from metavox.telemetry.weekly import upload
+
+            upload(journal, consent, SCHEMA, now, url, decide=self._decide)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -65,7 +66,7 @@ class Contribution:
     def _begin(self) -> None:
         """Empty, unlocked and undecided: what waits in a forking parent is the parent's to count."""
         self._lock = threading.Lock()
-        self._writer = Writer(self.flush)
+        self._writer = Writer(self.flush, self._prepare)
         self._tally = Tally()
         self._consent = _UNDECIDED
         self._granted = False
@@ -85,8 +86,8 @@ class Contribution:
             return (home or Home.from_environment(now)).consent(now)
 
         def open_journal(consent: Consent) -> Journal:
-            with whole:  # this may be a thread, and a child forked from the middle of an import waits for its end
-                from metavox.telemetry.journal import Journal  # here, so that who says no loads no SQLite
+            _load_journal()
+            from metavox.telemetry.journal import Journal
 
             path = (home or Home.from_environment(environment)).journal_file
             return Journal(path, consent, SCHEMA, datetime.now(timezone.utc))
@@ -127,10 +128,17 @@ class Contribution:
         except Exception as error:  # a full disk, a damaged file, a busy one: the counts are lost, nothing else
             _tell(error)
 
+    def _prepare(self) -> None:
+        with contextlib.suppress(Exception):  # what cannot be loaded cannot be written either, later
+            _load_journal()
+
     def _look(self) -> None:
         consent = _UNDECIDED
         try:
-            consent = self._decide()
+            with whole:  # what is imported or worked out once has locks of its own, which a fork must not cut
+                consent = self._decide()
+                if consent.granted:
+                    anonymize(Span("", 0, time.time_ns(), {"gen_ai.request.model": ""}), self._schema)
         except Exception as error:  # what cannot be decided is off
             _tell(error)
         with self._lock:
@@ -171,6 +179,12 @@ def records(spans: Iterable[Span], consent: Consent, schema: Schema) -> Sequence
 def _tell(error: Exception) -> None:
     """The kind of an error alone: its words could hold anything."""
     _log.debug("a contribution was dropped: %s", type(error).__name__)
+
+
+def _load_journal() -> None:
+    """Late, so that who says no loads no SQLite; raises nothing that an import does not."""
+    with whole:  # this may be a thread, and a child forked from the middle of an import waits for its end
+        import metavox.telemetry.journal  # noqa: F401
 
 
 _living: weakref.WeakSet[Contribution] = weakref.WeakSet()

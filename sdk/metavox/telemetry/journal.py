@@ -140,6 +140,13 @@ class Journal:
         with self._transaction() as sql:
             return cells.read(sql, week, self._schema)
 
+    def is_due(self, now: datetime, collector: str) -> bool:
+        """Whether a claim without force would find something, or nothing but other processes' work."""
+        if not os.path.exists(self._path):
+            return False
+        with self._transaction() as sql:
+            return bool(ledger.candidates(sql, now, collector, force=False))
+
     def claim(
         self, now: datetime, collector: str, make: Make, *, force: bool = False, beside: Collection[Week] = ()
     ) -> StoredReport | None:

@@ -79,7 +79,7 @@ def reports_in(sql: sqlite3.Connection) -> list[StoredReport]:
 
 
 def candidates(
-    sql: sqlite3.Connection, now: datetime, collector: str, *, force: bool, beside: Collection[Week]
+    sql: sqlite3.Connection, now: datetime, collector: str, *, force: bool, beside: Collection[Week] = ()
 ) -> list[StoredReport]:
     """The reports that this process may send to a collector now, the oldest first.
 

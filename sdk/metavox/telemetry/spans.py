@@ -177,11 +177,12 @@ def _request(operation: str, params: SamplingParams, is_streamed: bool) -> dict[
 
 def _measured(metrics: RequestMetrics) -> dict[str, AttributeValue | None]:
     """Times in seconds, under the names of the conventions' metrics; memory in bytes."""
+    each = metrics.time_per_output_token  # once: it walks over the times of all tokens
     return {
         "gen_ai.server.time_to_first_token": metrics.time_to_first_token,
-        "gen_ai.server.time_per_output_token": metrics.time_per_output_token,
+        "gen_ai.server.time_per_output_token": each,
         "gen_ai.server.request.duration": metrics.request_duration,
-        "metavox.output_tokens_per_second": metrics.output_tokens_per_second,
+        "metavox.output_tokens_per_second": 1 / each if each else None,
         "metavox.device.memory.peak": metrics.device_memory_bytes,
         "metavox.request.concurrency": metrics.max_concurrency,
     }

@@ -17,11 +17,15 @@ class Writer:
 
     Args:
         write: Called in the thread; raises nothing.
+        prepare: The same, before it sleeps, so that the program's end waits for the write alone.
         pause: Seconds.
     """
 
-    def __init__(self, write: Callable[[], None], pause: float = PAUSE) -> None:
+    def __init__(
+        self, write: Callable[[], None], prepare: Callable[[], None] = lambda: None, *, pause: float = PAUSE
+    ) -> None:
         self._write = write
+        self._prepare = prepare
         self._pause = pause
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -42,6 +46,7 @@ class Writer:
         self._thread = thread
 
     def _run(self) -> None:
+        self._prepare()
         threading.main_thread().join(timeout=self._pause)
         self._thread = None  # before the write takes what waits: whoever comes later starts another thread
         self._write()
