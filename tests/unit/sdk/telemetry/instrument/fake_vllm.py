@@ -1,7 +1,7 @@
 """A vLLM of production's shape: the classes, fields and signatures that our instrumentation meets.
 
-vLLM itself needs a device. Names and meanings are those of its version 0.33: ``vllm.LLM``, ``vllm.outputs``,
-``vllm.v1.metrics.stats.RequestStateStats``, and of the older engine's ``vllm.sequence.RequestMetrics``.
+vLLM itself needs a device. Names and meanings were taken from its source, which is public: ``vllm.LLM``,
+``vllm.outputs``, ``vllm.v1.metrics.stats.RequestStateStats``, and the older engine's ``vllm.sequence.RequestMetrics``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SamplingParams:
 
 
 class Offline:
-    """Where vLLM 0.33 keeps the methods, in a class that `LLM` inherits from."""
+    """A class that `LLM` inherits its methods from, which is harder to wrap than having them itself."""
 
     def generate(
         self, prompts: Any, sampling_params: Any = None, *, use_tqdm: bool = True, lora_request: Any = None
