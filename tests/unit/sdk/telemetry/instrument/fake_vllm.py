@@ -1,7 +1,8 @@
 """A vLLM of production's shape: the classes, fields and signatures that our instrumentation meets.
 
 vLLM itself needs a device. Names and meanings were taken from its source, which is public: ``vllm.LLM``,
-``vllm.outputs``, ``vllm.v1.metrics.stats.RequestStateStats``, and the older engine's ``vllm.sequence.RequestMetrics``.
+``vllm.outputs``, ``vllm.v1.metrics.stats.RequestStateStats`` and
+the older engine's ``vllm.sequence.RequestMetrics``.
 """
 
 from __future__ import annotations
