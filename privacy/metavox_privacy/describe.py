@@ -1,13 +1,10 @@
-"""The schema in words, and all else of privacy that the docs show: Markdown for PRIVACY.md and ``docs/``."""
+"""The schema in words: the Markdown tables of PRIVACY.md and the docs, and each field's sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from metavox_privacy.automation import AUTOMATION
 from metavox_privacy.fields import Dimension, Metric
-from metavox_privacy.notice import WORDS, Language, lay_out, notice
-from metavox_privacy.retention import RETENTION
 from metavox_privacy.schema import Schema
 
 _FEW = 14
@@ -74,27 +71,6 @@ def tables_table(schema: Schema) -> str:
         for t in schema.tables
     )
     return _table(head, rows)
-
-
-def notice_block(schema: Schema, language: Language) -> str:
-    """The notice and both questions, as a terminal of 80 columns shows them."""
-    words = WORDS[language]
-    questions = "\n".join(f"{question} {words.choices}" for question in words.questions.values())
-    return f"```text\n{lay_out(notice(schema, language))}\n{questions}\n```"
-
-
-def automation_table() -> str:
-    """One row for each build or test system, with the variables by which it is known."""
-    systems: dict[str, list[str]] = {}
-    for variable, system in AUTOMATION.items():
-        systems.setdefault(system, []).append(f"`{variable}`")
-    rows = ((system, ", ".join(variables)) for system, variables in systems.items())
-    return _table(("Set by", "Variables"), rows)
-
-
-def retention_table() -> str:
-    """One row for each thing that is kept anywhere."""
-    return _table(("What", "Where", "How long"), RETENTION)
 
 
 def values_in_words(dimension: Dimension) -> str:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from metavox.telemetry.journal import KEPT
+from metavox_collector.settings import Settings
+from metavox_privacy.notice import LANGUAGES, Language, notice
+from metavox_privacy.retention import KEPT_AT_COLLECTOR, KEPT_HERE, RETENTION
+from metavox_privacy.schema import SCHEMA
+
+
+def test_what_is_said_of_how_long_anything_is_kept_is_what_is_done():
+    assert KEPT == KEPT_HERE
+    assert Settings.model_fields["grace_days"].default <= KEPT_AT_COLLECTOR.days
+    assert sum(str(KEPT_HERE.days) in how_long for _, _, how_long in RETENTION) == 2
+    assert sum(str(KEPT_AT_COLLECTOR.days) in how_long for _, _, how_long in RETENTION) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_notice_says_how_long(language: Language):
+    for kept in (KEPT_HERE, KEPT_AT_COLLECTOR):
+        assert f" {kept.days} " in notice(SCHEMA, language)
