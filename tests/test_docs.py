@@ -18,6 +18,7 @@ from metavox.cli import app as sdk_app
 from metavox_collector.cli.verbs import app as collector_app
 from metavox_collector.dataset.columns import LEAST_SIGNAL
 from metavox_collector.settings import Settings
+from metavox_privacy.notice import LANGUAGES, notice
 from metavox_privacy.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,6 +108,33 @@ def test_every_command_and_option_is_documented(app, page):
             if options and not any(option in text for option in options):
                 missing.append(" ".join((*path, *options)))
     assert not missing
+
+
+def test_every_environment_variable_of_ours_is_documented():
+    code = "".join(
+        path.read_text(encoding="utf-8") for root in ("sdk", "privacy") for path in (ROOT / root).rglob("*.py")
+    )
+    text = "".join(path.read_text(encoding="utf-8") for path in TOOL.documents())
+    ours = set(re.findall(r"\bMETAVOX_(?!COLLECTOR_(?!URL))[A-Z_]*[A-Z]\b", code))
+    assert {"METAVOX_HOME", "METAVOX_TELEMETRY", "METAVOX_TELEMETRY_RECEIPT", "METAVOX_COLLECTOR_URL"} <= ours
+    assert [name for name in sorted(ours) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_notice_stands_in_the_docs_word_by_word(language):
+    text = " ".join((ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8").split())
+    for paragraph in notice(SCHEMA, language).splitlines():
+        assert " ".join(paragraph.split()) in text
+
+
+def test_the_switch_in_telemetry_md_works():
+    text = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "configure" in one]
+    then = "print(metavox.telemetry.status().rule)"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{block}\n{then}"], capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "this program has called metavox.telemetry.configure(enabled=False)\n", result.stderr
 
 
 def test_the_readmes_python_runs():

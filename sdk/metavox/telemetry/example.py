@@ -34,11 +34,19 @@ def made_up(purposes: frozenset[Purpose], now: datetime, where: Platform, token:
     moment = int(now.timestamp()) * 10**9
     attributes: dict[str, AttributeValue] = {
         "gen_ai.request.model": "metavox/tiny",
-        "gen_ai.usage.input_tokens": 20,
-        "gen_ai.usage.output_tokens": 100,
-        "gen_ai.server.time_to_first_token": 0.03,
-        "gen_ai.server.request.duration": 0.43,
+        "metavox.model.architecture": "Qwen3ForCausalLM",
+        "metavox.model.parameters": 3_476_224,
+        "metavox.model.quantization": "float32",
         "metavox.engine.name": "metavox",
+        "metavox.engine.version": "0.1.0",
+        "metavox.request.concurrency": 1,
+        "gen_ai.request.stream": False,
+        "gen_ai.usage.input_tokens": 20,
+        "gen_ai.usage.output_tokens": 101,
+        "gen_ai.server.time_to_first_token": 0.03,
+        "gen_ai.server.time_per_output_token": 0.004,
+        "gen_ai.server.request.duration": 0.43,
+        "metavox.output_tokens_per_second": 234.9,
         "os.type": where.os_type,
         "host.arch": where.host_arch,
     }

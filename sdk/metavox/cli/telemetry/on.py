@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def on(
     purpose: Annotated[
-        list[str] | None, typer.Option(help="Yes to improve or publish, unasked; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PURPOSE", help="Yes to improve or publish, unasked; may be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

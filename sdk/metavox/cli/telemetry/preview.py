@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def preview(
     raw: Annotated[bool, typer.Option("--raw", help="Write the exact bytes to standard output.")] = False,
     week: Annotated[
-        str | None, typer.Option(help="An ISO week, such as 2026-W47; else the next to be sent.")
+        str | None,
+        typer.Option(metavar="WEEK", help="An ISO week, such as 2026-W47; else the next to be sent."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
-    Path | None, typer.Option(help="Write a new file, for you alone (0600); one that is there stays as it is.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a new file, for you alone (0600); one that is there stays as it is."),
 ]
 
 
