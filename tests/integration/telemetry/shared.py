@@ -38,9 +38,15 @@ def clean_environment(folder: Path, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in dropped and not name.startswith(("METAVOX_", "OTEL_", "XDG_"))
     }
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    # Python itself writes bytecode beside the sources of an editable install.
-    return {**kept, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": path, **more}
+    own = {
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": cache,  # where the engine's operations are compiled already
+        "PYTHONDONTWRITEBYTECODE": "1",  # Python writes it beside the sources of an editable install
+        "PYTHONPATH": path,
+    }
+    return {**kept, **own, **more}
 
 
 def run(
