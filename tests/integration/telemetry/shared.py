@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -121,11 +123,20 @@ TEMPERS = ("healthy", "refusing", "hanging", "black hole", "503")
 
 
 @contextlib.contextmanager
-def collector(temper: str, status: bytes | None = None) -> Iterator[Collector]:
-    """A collector that is as it is. ``status`` is another answer than its temper's."""
+def collector(
+    temper: str, status: bytes | None = None, certificate: ssl.SSLContext | None = None
+) -> Iterator[Collector]:
+    """A collector that is as it is.
+
+    Args:
+        temper: One of the tempers.
+        status: Another answer than its temper's.
+        certificate: With which it speaks TLS, as localhost.
+    """
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        made = Collector(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        scheme = "http://127.0.0.1" if certificate is None else "https://localhost"
+        made = Collector(f"{scheme}:{listening.getsockname()[1]}")
         if temper == "refusing":  # bound, so that nobody else gets the port, and not listening
             yield made
         elif temper == "black hole":
@@ -133,7 +144,7 @@ def collector(temper: str, status: bytes | None = None) -> Iterator[Collector]:
                 yield made
         else:
             answer = {"healthy": b"200 OK", "503": b"503 Away", "hanging": None}[temper]
-            with _answering(listening, made, status or answer):
+            with _answering(listening, made, status or answer, certificate):
                 yield made
 
 
@@ -155,7 +166,9 @@ def _full(listening: socket.socket) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _answering(listening: socket.socket, made: Collector, status: bytes | None) -> Iterator[None]:
+def _answering(
+    listening: socket.socket, made: Collector, status: bytes | None, certificate: ssl.SSLContext | None
+) -> Iterator[None]:
     listening.listen(64)
     ended = threading.Event()
 
@@ -168,7 +181,8 @@ def _answering(listening: socket.socket, made: Collector, status: bytes | None) 
             if ended.is_set():
                 peer.close()
                 return
-            threading.Thread(target=_talk, args=(peer, made, status, ended), daemon=True).start()
+            serve_one = functools.partial(_talk, peer, made, status, ended, certificate)
+            threading.Thread(target=serve_one, daemon=True).start()
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -181,9 +195,18 @@ def _answering(listening: socket.socket, made: Collector, status: bytes | None) 
         thread.join()
 
 
-def _talk(peer: socket.socket, made: Collector, status: bytes | None, ended: threading.Event) -> None:
-    with peer, contextlib.suppress(OSError):
+def _talk(
+    peer: socket.socket,
+    made: Collector,
+    status: bytes | None,
+    ended: threading.Event,
+    certificate: ssl.SSLContext | None,
+) -> None:
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        stack.enter_context(peer)
         peer.settimeout(10)
+        if certificate is not None:
+            peer = stack.enter_context(certificate.wrap_socket(peer, server_side=True))
         heard = b""
         at = len(made.heard)
         made.heard.append(heard)
