@@ -272,6 +272,7 @@ def test_a_conversation_can_be_awaited_and_streamed(llm):
 
     whole, parts = asyncio.run(main())
     assert whole.prompt == "the:"
+    assert whole.metrics.is_chat
     assert "".join(map(str, parts)) == str(whole)
     assert llm.info.architecture == "Qwen3ForCausalLM"
     assert llm.get_tokenizer().eos_token == "</s>"

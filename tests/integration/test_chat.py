@@ -168,3 +168,14 @@ def test_a_keyword_that_chat_does_not_have_is_refused(llm):
     with pytest.raises(UnknownArgument, match="chat does not know 'temperature'"):
         llm.chat(ASK, temperature=0)
     assert llm.chat(ASK, [SamplingParams(max_tokens=1)]).finished
+
+
+def test_telemetry_is_told_which_requests_were_conversations(llm, monkeypatch):
+    told = []
+    take = lambda batch: told.extend(output.metrics.is_chat for output, _ in batch)  # noqa: E731
+    monkeypatch.setattr(llm.recorder, "finished", take)
+    llm.chat(ASK, GREEDY)
+    list(llm.stream_chat(ASK, GREEDY))
+    llm.generate("Hello", GREEDY)
+    list(llm.stream("Hello", GREEDY))
+    assert told == [True, True, False, False]

@@ -231,6 +231,38 @@ def test_what_is_due_is_sent_while_the_program_works_and_nobody_hears_of_it(home
     assert tried_reports(home.journal_file)[0].week == week
 
 
+def test_where_nothing_is_due_no_network_code_is_even_loaded(home: Home):
+    script = """
+contribution.begin()
+request()
+contribution.flush()
+time.sleep(0.5)
+loaded = {"ssl", "http.client", "metavox.telemetry.transport", "opentelemetry"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = run(home, script, METAVOX_COLLECTOR_URL="https://collector.example")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert counted(home) == 1
+
+
+def test_a_program_looks_for_what_is_due_once_an_hour(home: Home):
+    script = """
+from metavox.telemetry import automatic
+now, started = [1000.0], []
+automatic.time.monotonic = lambda: now[0]
+automatic.threading.Thread.start = lambda thread: started.append(thread.name)
+for _ in range(100):
+    now[0] += 120  # seconds: 3 hours and 20 minutes
+    contribution.begin()
+assert started == ["metavox-upload"] * 4, started
+os._exit(0)
+"""
+    done = run(home, script, METAVOX_COLLECTOR_URL="https://collector.example")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_a_collectors_address_nothing_is_tried(home: Home):
     last_week(home)
     done = run(home, "contribution.begin()\nrequest()\ntime.sleep(0.5)\n")

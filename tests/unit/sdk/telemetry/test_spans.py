@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox.params import SamplingParams
-from metavox.telemetry.spans import emit, failed_span, model_name, request_span
+from metavox.telemetry import spans
+from metavox.telemetry.spans import emit, failed_span, is_traced, model_name, request_span
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
 from tests.spans import START
@@ -62,6 +66,29 @@ def test_a_span_is_in_the_genai_conventions():
         "os.type": "linux",
         "host.arch": "amd64",
     }
+
+
+def test_a_conversation_is_a_chat_whether_it_went_well_or_not():
+    output = example_output()
+    chat = replace(output, metrics=replace(output.metrics, is_chat=True))
+    failed = failed_span(ValueError(), INFO, PARAMS, CPU, start_time=START, end_time=START + 1, is_chat=True)
+
+    for span in (request_span(chat, INFO, PARAMS, CPU), failed):
+        assert span.name == "chat metavox/tiny"
+        assert span.attributes["gen_ai.operation.name"] == "chat"
+
+
+def test_what_is_the_same_of_all_requests_changes_with_engine_and_device():
+    made = [
+        request_span(example_output(), info, PARAMS, device)
+        for info in (INFO, local_info("/home/anna/model"), INFO)
+        for device in (CPU, GPU)
+    ]
+
+    models = [span.attributes["gen_ai.request.model"] for span in made]
+    assert models == [span.attributes["gen_ai.response.model"] for span in made]
+    assert models == ["metavox/tiny"] * 2 + ["/home/anna/model"] * 2 + ["metavox/tiny"] * 2
+    assert [span.attributes["hw.model"] for span in made] == [CPU.model, GPU.model] * 3
 
 
 def test_what_is_not_known_is_not_said():
@@ -154,6 +181,40 @@ def test_the_users_provider_sees_a_failure_as_an_error(exporter: InMemorySpanExp
     emit(failed_span(MemoryError(), INFO, PARAMS, CPU, start_time=START, end_time=START + 1))
 
     assert exporter.get_finished_spans()[0].status.status_code is trace.StatusCode.ERROR
+
+
+class TestIsTraced:
+    """Whether anybody would get a span."""
+
+    @pytest.fixture(autouse=True)
+    def without(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+        monkeypatch.delenv("OTEL_PYTHON_TRACER_PROVIDER", raising=False)
+        monkeypatch.setattr(spans, "_named", (False, 0.0))
+
+    def test_nobody_where_opentelemetry_is_not_loaded_and_it_stays_so(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+
+        assert not is_traced()
+        assert "opentelemetry.trace" not in sys.modules
+
+    @pytest.mark.parametrize("provider", [None, trace.NoOpTracerProvider(), trace.ProxyTracerProvider()], ids=repr)
+    def test_nobody_where_no_provider_does_anything(self, provider: object, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+
+        assert not is_traced()
+
+    @pytest.mark.usefixtures("exporter")
+    def test_whoever_has_set_a_provider(self):
+        assert is_traced()
+
+    @pytest.mark.parametrize("loaded", [True, False])
+    def test_whoever_names_one_in_the_environment(self, loaded: bool, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "mine")
+        if not loaded:
+            monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+
+        assert is_traced()
 
 
 def test_without_a_provider_nothing_happens():
