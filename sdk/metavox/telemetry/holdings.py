@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from metavox.telemetry import cells
 from metavox.telemetry.database import existing
+from metavox.telemetry.journal import KEPT
 from metavox.telemetry.ledger import StoredReport, reports_in
+from metavox_privacy.consent import Consent
+from metavox_privacy.report import Counts
+from metavox_privacy.schema import Schema
+from metavox_privacy.week import Week
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,41 @@ def holdings(path: Path) -> Holdings:
             return _holdings(sql)
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # what we never wrote
         raise sqlite3.DatabaseError("it holds what MetaVox does not write") from error
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the journal holds of one consent, read at one moment; in a journal's place for who only looks."""
+
+    _weeks: Mapping[Week, tuple[StoredReport, Counts]]
+
+    def reports(self) -> list[StoredReport]:
+        """Every week, the oldest first."""
+        return [report for report, _ in self._weeks.values()]
+
+    def counts(self, week: Week) -> Counts:
+        """The counts of a week whose report is not built."""
+        return self._weeks[week][1]
+
+
+def view(path: Path, consent: Consent, schema: Schema, now: datetime) -> View:
+    """What a consent's journal holds; nothing where it counts under another consent, or there is none.
+
+    Args:
+        path: The file.
+        consent: The consent in force.
+        schema: The list of what may be counted.
+        now: For the weeks that have become too old, which the next counted request deletes.
+
+    Raises:
+        sqlite3.Error, OSError: the journal cannot be read.
+    """
+    if not holdings(path).is_of(consent.since):
+        return View({})
+    with existing(path) as sql:
+        sql.execute("BEGIN")
+        kept = (one for one in reports_in(sql) if one.week >= Week.of(now - KEPT))
+        return View({one.week: (one, cells.read(sql, one.week, schema)) for one in kept})
 
 
 def _holdings(sql: sqlite3.Connection) -> Holdings:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from metavox.telemetry import uploader
 from metavox.telemetry.home import Home
@@ -39,7 +40,17 @@ class Preview:
     complete: bool
 
 
-def preview(journal: Journal, consent: Consent, schema: Schema, now: datetime) -> list[Preview]:
+class Counted(Protocol):
+    """The weeks and counts of one consent: a journal, or what was read of one."""
+
+    def reports(self) -> list[StoredReport]:
+        """Every week, the oldest first."""
+
+    def counts(self, week: Week) -> Counts:
+        """The counts of a week whose report is not built."""
+
+
+def preview(journal: Counted, consent: Consent, schema: Schema, now: datetime) -> list[Preview]:
     """Every week in the journal with its exact bytes, the oldest first; builds and sends nothing."""
     shown = []
     for report in journal.reports():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metavox.cli import console
-from metavox.cli.telemetry.shared import AsJson, clear_errors, open_journal
+from metavox.cli.telemetry.shared import AsJson, clear_errors
 from metavox.telemetry.home import Home
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
@@ -30,13 +30,15 @@ def preview(
 ) -> None:
     """Show byte for byte what would be sent, or was."""
     from metavox.telemetry import readable, weekly
+    from metavox.telemetry.holdings import view
 
     wanted = None if week is None else _week(week)
     _check_form(raw=raw, as_json=as_json)
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
         consent = home.consent(os.environ)
-        shown = weekly.preview(open_journal(home, consent, now), consent, SCHEMA, now) if consent.granted else []
+        held = view(home.journal_file, consent, SCHEMA, now)
+        shown = weekly.preview(held, consent, SCHEMA, now) if consent.granted else []
     chosen = _choose(shown, wanted)
     if chosen is None:
         counts = "no counts." if wanted is None else f"no counts of {wanted}."

@@ -10,31 +10,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from metavox.cli import console
 from metavox.errors import MetaVoxError
-from metavox_privacy.schema import SCHEMA
-
-if TYPE_CHECKING:
-    from metavox.telemetry.home import Home
-    from metavox.telemetry.journal import Journal
-    from metavox_privacy.consent import Consent
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a new file, for you alone (0600); one that is there stays as it is."),
 ]
-
-
-def open_journal(home: Home, consent: Consent, now: datetime) -> Journal:
-    """The journal of a consent that was given."""
-    from metavox.telemetry.journal import Journal
-
-    return Journal(home.journal_file, consent, SCHEMA, now)
 
 
 def tell(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:

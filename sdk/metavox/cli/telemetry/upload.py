@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from metavox.cli import console
-from metavox.cli.telemetry.shared import AsJson, clear_errors, open_journal, tell
+from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
 from metavox.telemetry.home import Home
 from metavox_privacy.schema import SCHEMA
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def upload(as_json: AsJson = False) -> None:
     """Send the reports of completed weeks to the collector now, due or not."""
     from metavox.telemetry import weekly
+    from metavox.telemetry.journal import Journal
 
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
@@ -32,7 +33,7 @@ def upload(as_json: AsJson = False) -> None:
             return
         url = _collector()
         outcomes = weekly.upload(
-            open_journal(home, consent, now),
+            Journal(home.journal_file, consent, SCHEMA, now),
             consent,
             SCHEMA,
             now,
