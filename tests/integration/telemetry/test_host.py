@@ -38,11 +38,11 @@ provider = TracerProvider(
 exporter = InMemorySpanExporter()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
-provider.get_tracer("host", "1.0")  # the SDK's own first one adds a filter of warnings
 logging.basicConfig(level=logging.INFO)
 logging.getLogger("host").setLevel(logging.DEBUG)
 signal.signal(signal.SIGUSR1, lambda *_: None)
 warnings.filterwarnings("ignore", message="the host's own")
+provider.get_tracer("host", "1.0")  # the SDK puts a filter of its own before the others, each time
 context.attach(baggage.set_baggage("user", SECRET))
 
 def stands():
