@@ -11,7 +11,10 @@ LONGEST = 2.0
 
 
 class ForkGuard:
-    """Makes a fork wait for the end of a ``with`` block. Not for nesting.
+    """Makes a fork wait for the end of a ``with`` block: SQLite's transactions, and imports in a thread of ours.
+
+    Each kind of work has a guard of its own, since its blocks wait for one another too, and a program's end for
+    what it still writes. Not for nesting; made once, for as long as the process lives.
 
     Raises:
         OSError: in a child that was forked from the middle of one all the same.
@@ -45,7 +48,3 @@ class ForkGuard:
         self._usable = self._usable and (self._held or not self._lock.locked())
         self._held = False
         self._lock = threading.Lock()
-
-
-whole = ForkGuard()
-"""The process's one guard: around each transaction of SQLite's, and each import in a thread of ours."""
