@@ -53,7 +53,11 @@ class Conversation:
 
     def say(self, text: str) -> None:
         """Print some words, wrapped."""
-        print("\n".join(textwrap.wrap(text, max(self.columns - 1, 20))), file=self.out)
+        print(self.wrapped(text), file=self.out)
+
+    def wrapped(self, text: str) -> str:
+        """Some words in lines that ``out`` can hold."""
+        return "\n".join(textwrap.wrap(text, max(self.columns - 1, 20)))
 
 
 def show_notice(out: TextIO, columns: int, schema: Schema, language: Language = "en") -> None:
@@ -110,7 +114,7 @@ def for_deployment(given: Answer) -> Answer:
 
 def _is_yes(conversation: Conversation, purpose: Purpose) -> bool:
     words = WORDS[conversation.language]
-    question = f"{words.questions[purpose]} {words.choices} "
+    question = conversation.wrapped(f"{words.questions[purpose]} {words.choices}") + " "
     while True:
         print(question, end="", file=conversation.out, flush=True)
         try:
