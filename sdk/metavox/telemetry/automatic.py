@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from metavox.telemetry.forks import ForkGuard
+from metavox.telemetry.forks import loading_upload
 from metavox_privacy.consent import Consent
 from metavox_privacy.schema import SCHEMA
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 COLLECTOR_VARIABLE = "METAVOX_COLLECTOR_URL"
 """The environment variable that names the collector; without it nothing is ever sent."""
 
-_loading = ForkGuard()
 _BETWEEN_LOOKS = 3600.0  # seconds; reports are due on the hour
 
 
@@ -64,7 +63,7 @@ class AutomaticUpload:
             return
         now, journal = datetime.now(timezone.utc), self._open_journal(consent)
         if journal.is_due(now, url.strip()):  # once a week; the rest loads TLS and protobuf
-            with _loading:
+            with loading_upload:
                 import encodings.idna  # noqa: F401  # which looking up a name would import
 
                 from metavox.telemetry.weekly import upload

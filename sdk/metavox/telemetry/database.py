@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from metavox.telemetry.forks import ForkGuard
+from metavox.telemetry.forks import transactions
 from metavox.telemetry.private_files import make_private_folder
 
 PATIENCE = 1.0
@@ -47,8 +47,6 @@ DELETE FROM reports WHERE tries = 0;
 UPDATE reports SET body = NULL, outcome = coalesce(outcome, 'withdrawn');
 """
 
-_transactions = ForkGuard()
-
 Era = tuple[str, str, str, str]
 """One consent to one list, as the journal knows it: since when, to which purposes, words and list."""
 
@@ -73,7 +71,7 @@ def transaction(
     Raises:
         sqlite3.Error, OSError: when the disk does; a damaged file is set aside.
     """
-    with _transactions, setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
+    with transactions, setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
         if not durable:  # a busy disk takes 20 ms to confirm a write, and a program's end must not wait for it
             sql.execute("PRAGMA synchronous = OFF")
         with sql:
@@ -86,7 +84,7 @@ def transaction(
 def existing(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     """The journal as it is, under whatever consent; makes no file. Raises sqlite3.Error, OSError."""
     mode = "rw" if write else "ro"
-    with _transactions, setting_aside(path) if write else contextlib.nullcontext():
+    with transactions, setting_aside(path) if write else contextlib.nullcontext():
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE)
         with contextlib.closing(connection) as sql, sql:
             if write:

@@ -48,3 +48,10 @@ class ForkGuard:
         self._usable = self._usable and (self._held or not self._lock.locked())
         self._held = False
         self._lock = threading.Lock()
+
+
+# All of them here, so that they are there before the first of our threads: a guard that came to be while a fork
+# waits for another one would not have been asked.
+loading_journal = ForkGuard()
+loading_upload = ForkGuard()
+transactions = ForkGuard()

@@ -13,14 +13,14 @@ from metavox import LLM, SamplingParams
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.home import Home
 from metavox.telemetry.recorder import Recorder
-from metavox_privacy.consent import off
+from metavox_privacy.consent import off as never
 
 PROMPTS = ["Once upon a time", "The little fox", "In the morning", "The old baker"] * 4
 PARAMS = SamplingParams(max_tokens=64, ignore_eos=True, seed=7)
 
 
 def compare_speed(home: Path, rounds: int) -> dict[str, Any]:
-    """Tokens a second, the median of several rounds in turns, and the part that contributing costs.
+    """Tokens a second, the median of several rounds in turns, and the part lost: the median of the rounds' ratios.
 
     Args:
         home: Of somebody who said yes.
@@ -29,17 +29,18 @@ def compare_speed(home: Path, rounds: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     with LLM("metavox/tiny") as llm:
         recorders = {
-            "off": Recorder(llm.info, Contribution(lambda: off("it is measured without"), _no_journal)),
+            "off": Recorder(llm.info, Contribution(lambda: never("it is measured without"), _no_journal)),
             "on": Recorder(llm.info, Contribution.from_environment({}, Home(home, home))),
         }
         speeds: dict[str, list[float]] = {name: [] for name in recorders}
         _tokens_a_second(llm)
-        for _ in range(5 * rounds):
-            for name, recorder in recorders.items():
-                llm.recorder = recorder
+        for at in range(5 * rounds):
+            for name in ("off", "on") if at % 2 else ("on", "off"):
+                llm.recorder = recorders[name]
                 speeds[name].append(_tokens_a_second(llm))
+    ratios = [on / off for on, off in zip(speeds["on"], speeds["off"], strict=True)]
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    return {**medians, "lost": 1 - medians["on"] / medians["off"]}
+    return {**medians, "lost": 1 - statistics.median(ratios)}
 
 
 def _tokens_a_second(llm: LLM) -> float:
