@@ -18,7 +18,7 @@ from metavox.cli import app as sdk_app
 from metavox_collector.cli.verbs import app as collector_app
 from metavox_collector.dataset.columns import LEAST_SIGNAL
 from metavox_collector.settings import Settings
-from metavox_privacy.notice import LANGUAGES, notice
+from metavox_privacy.notice import LANGUAGES, lay_out, notice
 from metavox_privacy.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +125,10 @@ def test_the_notice_stands_in_the_docs_word_by_word(language):
     text = " ".join((ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8").split())
     for paragraph in notice(SCHEMA, language).splitlines():
         assert " ".join(paragraph.split()) in text
+
+
+def test_the_demo_in_the_readme_shows_the_notice_of_today():
+    assert lay_out(notice(SCHEMA)) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_switch_in_telemetry_md_works():
