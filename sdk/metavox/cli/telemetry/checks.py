@@ -55,13 +55,22 @@ class Scene:
     now: datetime
 
 
+Look: TypeAlias = Callable[[Scene], Iterator[Check]]
+
+
 def check_all(home: Home, environment: Mapping[str, str], now: datetime) -> list[Check]:
     """Every check, in the order in which a decision is made and a report goes out."""
     scene = Scene(home, environment, home.evidence(environment), now)
-    looks: tuple[Callable[[Scene], Iterator[Check]], ...] = (
-        *(_decision, _policy, _receipt, _answer, _damage, _journal, _folders, _room, _clock, _collector, _others),
-    )
+    of_user: tuple[Look, ...] = (_answer, _damage, _journal, _folders, _room)
+    if scene.evidence.is_foreign:  # whose files these are is then the only question
+        of_user = (_user,)
+    looks = (_decision, _policy, _receipt, *of_user, _clock, _collector, _others)
     return [check for look in looks for check in look(scene)]
+
+
+def _user(scene: Scene) -> Iterator[Check]:
+    said = f"this is the superuser, and {scene.home.config} is somebody else's"
+    yield Check("user", "problem", said, "run the same as that user, without sudo")
 
 
 def _decision(scene: Scene) -> Iterator[Check]:

@@ -113,6 +113,17 @@ def test_a_journal_of_another_user_is_a_problem(home: Path):
     assert "belongs to another user" in found(home)["journal"].said
 
 
+def test_under_sudo_it_says_whose_files_these_are_and_advises_no_other_owner(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    count_last_week(home)
+    monkeypatch.setattr(Home, "is_foreign", lambda home: True)
+    checks = found(home)
+
+    assert checks["user"].do == "run the same as that user, without sudo"
+    assert not any("chown" in (check.do or "") for check in checks.values())
+
+
 def test_a_damaged_journal_is_a_problem_before_and_after_it_is_set_aside(home: Path):
     count_last_week(home)
     (home / "journal.sqlite3").write_bytes(b"garbage" * 1000)
