@@ -254,6 +254,26 @@ def test_what_a_caller_throws_into_a_stream_is_no_failure_of_the_engine(kept: Ke
     assert kept.spans == []
 
 
+def test_a_stream_that_outlives_the_instrumentation_goes_on_and_is_not_told_wrongly(kept: Kept, llama: Any):
+    late = llama.create_completion("hello", max_tokens=4, stream=True, seed=1, **ASCII)
+    uninstrument("llama_cpp")
+    assert list(late)[-1]["choices"][0]["finish_reason"] == "length"
+
+    assert kept.spans == []
+
+
+@pytest.mark.parametrize("method", ["create_completion", "generate"])
+def test_what_somebody_else_made_no_generator_is_given_on_as_it_is(
+    kept: Kept, llama: Any, method: str, monkeypatch: pytest.MonkeyPatch
+):
+    uninstrument("llama_cpp")
+    theirs = iter([7])
+    monkeypatch.setattr(llama_cpp.Llama, method, lambda self, prompt, stream=True: theirs)
+    instrument("llama_cpp", contribution=kept)
+
+    assert getattr(llama, method)([1], stream=True) is theirs
+
+
 def test_a_model_that_cannot_be_described_answers_all_the_same(
     kept: Kept, llama: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
 import os
 import sqlite3
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +24,7 @@ import torch
 
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument import instrument, uninstrument
+from metavox.telemetry.instrument.transformers import Clock
 from metavox.telemetry.instrument.transformers_model import describe, number_format
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
@@ -337,6 +342,89 @@ def test_arguments_that_transformers_refuses_are_no_request(
         generate(model, ids, **wrong)
 
     assert kept.spans == []
+
+
+def test_an_argument_given_twice_is_refused_as_before(kept: Kept, model: Any, ids: torch.Tensor):
+    with pytest.raises(TypeError, match="multiple values"):
+        model.generate(ids, inputs=ids, max_new_tokens=2)
+
+    assert kept.spans == []
+
+
+def test_what_a_failed_call_held_is_free_when_its_error_is(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    """Programs catch an error of memory and try again with less; what the call held must be free by then."""
+    held: list[Any] = []
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        tensor = torch.zeros(8)
+        held.append(weakref.ref(tensor))
+        raise RuntimeError
+
+    monkeypatch.setattr(model, "forward", broken)
+    gc.disable()
+    try:
+        with contextlib.suppress(RuntimeError):
+            generate(model, ids)
+        assert held[0]() is None
+    finally:
+        gc.enable()
+    assert len(kept.spans) == 1
+
+
+class StopsFirstRow:
+    """A criterion of the caller's."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.tensor([row == 0 and input_ids.shape[1] >= 9 for row in range(input_ids.shape[0])])
+
+
+def test_of_rows_that_the_caller_stops_the_filling_is_not_counted(kept: Kept, model: Any, ids: torch.Tensor):
+    from transformers import StoppingCriteriaList
+
+    ends = {"eos_token_id": 255, "pad_token_id": 0, "stopping_criteria": StoppingCriteriaList([StopsFirstRow()])}
+    generate(model, ids.repeat(2, 1), suppress_tokens=[255], **ends)
+
+    for span in kept.spans:
+        assert "gen_ai.usage.output_tokens" not in span.attributes
+        assert "gen_ai.response.finish_reasons" not in span.attributes
+        assert 0 < span.attributes[TPOT] < span.attributes[DURATION]
+    assert len(kept.spans) == 2
+
+
+def test_an_answer_that_the_caller_stops_has_its_length_and_no_reason(kept: Kept, model: Any, ids: torch.Tensor):
+    from transformers import StoppingCriteriaList
+
+    generate(model, ids, stopping_criteria=StoppingCriteriaList([StopsFirstRow()]))
+
+    assert only(kept)["gen_ai.usage.output_tokens"] == 2
+    assert "gen_ai.response.finish_reasons" not in only(kept)
+
+
+def test_a_compiler_that_traces_a_whole_call_does_not_trace_us(
+    kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    uninstrument("transformers")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    instrument("transformers", contribution=kept)
+    generate(model, ids)
+
+    assert kept.spans == []
+
+
+def test_a_device_is_waited_for_before_the_first_tokens_time(monkeypatch: pytest.MonkeyPatch):
+    """Of a device that works beside the processor, the moment at which a step was asked for says nothing."""
+    waited: list[str] = []
+    stream = SimpleNamespace(synchronize=lambda: waited.append("stream"))
+    streams = SimpleNamespace(current_stream=lambda device: stream)
+    whole = SimpleNamespace(synchronize=lambda: waited.append("device"))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: {"cuda": streams, "mps": whole}[device.type])
+    for device in ("cpu", "cuda", "mps"):
+        step = SimpleNamespace(device=torch.device(device), shape=(1, 8), new_zeros=torch.zeros)
+        Clock()(step, None)
+
+    assert waited == ["stream", "device"]
 
 
 def test_a_recipe_of_somebody_elses_gets_no_criterion_of_ours(kept: Kept, model: Any, ids: torch.Tensor):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from metavox.errors import InvalidArgument
 from metavox.telemetry.contribution import Contribution
-from metavox.telemetry.instrument.engines import installed, instrumented, remove
+from metavox.telemetry.instrument.engines import patch_once, remove
 from metavox.telemetry.instrument.observer import Observer
 
 
@@ -52,16 +52,13 @@ def instrument(library: str, *, contribution: Contribution | None = None) -> Non
         InvalidArgument: There is no such engine, it is not installed, or its version is not known.
     """
     found = _library(library)
-    if found.engine in instrumented():
-        return
     patch: Callable[[Observer], Callable[[], None]] = importlib.import_module(found.module).patch
     try:
-        undo = patch(Observer(found.engine, contribution))
+        patch_once(found.engine, lambda: patch(Observer(found.engine, contribution)))
     except ImportError as error:
         raise InvalidArgument(f"{library} cannot be loaded; pip install {found.distribution}. {error}") from error
     except AttributeError as error:
         raise InvalidArgument(f"This version of {library} is not known; pip install metavox -U. {error}") from error
-    installed(found.engine, undo)
 
 
 def uninstrument(library: str) -> None:

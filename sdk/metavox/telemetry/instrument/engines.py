@@ -7,14 +7,27 @@ from collections.abc import Callable
 _undo: dict[str, Callable[[], None]] = {}
 
 
-def instrumented() -> frozenset[str] | set[str]:
+def instrumented() -> set[str]:
     """The engines, in the schema's words, whose requests are contributed by their own instrumentation here."""
     return set(_undo)
 
 
-def installed(engine: str, undo: Callable[[], None]) -> None:
-    """An engine was patched; `undo` takes the patches back."""
-    _undo[engine] = undo
+def patch_once(engine: str, patch: Callable[[], Callable[[], None]]) -> None:
+    """Patch an engine that is not; `patch` gives back what takes the patches back. Raises what `patch` raises.
+
+    Two threads may come at once. Neither waits for the other, which could be within an import that this one needs.
+    """
+
+    def claim() -> None:
+        """Nothing to take back yet."""
+
+    if _undo.setdefault(engine, claim) is not claim:
+        return
+    try:
+        _undo[engine] = patch()
+    except BaseException:
+        _undo.pop(engine, None)
+        raise
 
 
 def remove(engine: str) -> None:

@@ -36,7 +36,7 @@ _current: ContextVar[Tokens | None] = ContextVar("metavox_llama_tokens", default
 
 def patch(observer: Observer) -> Callable[[], None]:
     """Wrap ``Llama``'s methods; gives back what undoes it. Raises ImportError without llama-cpp-python."""
-    llama = import_module("llama_cpp").Llama
+    llama = import_module("llama_cpp.llama").Llama  # where it is while `llama_cpp` itself is still being loaded
     names = {name: _names(llama, name) for name in ("generate", "create_completion")}
 
     def chat(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,21 +53,23 @@ def patch(observer: Observer) -> Callable[[], None]:
         tokens = Tokens(model, given, is_streamed=bool(given.get("stream")), operation=_operation.get())
         if given.get("stream"):
             chunks = original(model, *args, **kwargs)
+            if not isinstance(chunks, Generator):  # somebody else has wrapped it, with what is no generator
+                return chunks
             return _stream(observer, model, tokens, chunks)
         return _whole(observer, model, tokens, lambda: original(model, *args, **kwargs))
 
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        tokens = _current.get()
-        if tokens is not None and tokens.model is model:
-            given = {**dict(zip(names["generate"], args, strict=False)), **kwargs}
-            tokens.prompted(given)
-            return _timed(tokens, original(model, *args, **kwargs))
-        if not observer.wants():
-            return original(model, *args, **kwargs)
+        tokens, generated = _current.get(), original(model, *args, **kwargs)
+        is_part = tokens is not None and tokens.model is model
+        if not (is_part or observer.wants()) or not isinstance(generated, Generator):
+            return generated
         given = {**dict(zip(names["generate"], args, strict=False)), **kwargs}
-        tokens = Tokens(model, given, is_streamed=True, operation="text_completion")
-        tokens.prompted(given)
-        return _alone(observer, model, tokens, original(model, *args, **kwargs))
+        if tokens is not None and is_part:
+            tokens.prompted(given)
+            return _timed(tokens, generated)
+        alone = Tokens(model, given, is_streamed=True, operation="text_completion")
+        alone.prompted(given)
+        return _alone(observer, model, alone, generated)
 
     return wrap(llama, {"create_chat_completion": chat, "create_completion": complete, "generate": generate})
 
@@ -227,7 +229,12 @@ def _alone(observer: Observer, model: Any, tokens: Tokens, generated: Any) -> Ge
 
 
 def _finished(observer: Observer, model: Any, tokens: Tokens, duration: float, reasons: tuple[str, ...]) -> None:
-    observer.finished(describe(model), [(tokens.asked(), tokens.measured(duration, reasons))])
+    if tokens.count:  # none were seen where the patches were taken back meanwhile
+        observer.finished(describe(model), [(tokens.asked(), tokens.measured(duration, reasons))])
+
+
+def _failed(observer: Observer, model: Any, tokens: Tokens, error: BaseException) -> None:
+    observer.failed(describe(model), [tokens.asked()], error, has_begun=tokens.count > 0)
 
 
 @contextmanager
@@ -238,6 +245,5 @@ def _told_when_failed(observer: Observer, model: Any, tokens: Tokens) -> Iterato
     except StopIteration:
         raise
     except BaseException as raised:
-        error = raised
-        quietly(lambda: observer.failed(describe(model), [tokens.asked()], error, has_begun=tokens.count > 0))
+        quietly(_failed, observer, model, tokens, raised)
         raise

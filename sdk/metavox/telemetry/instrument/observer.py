@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument.described import Asked, Measured, Model, failed_span, finished_span
@@ -19,6 +19,7 @@ from metavox_privacy.span import Span
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _within: ContextVar[str | None] = ContextVar("metavox_request_within", default=None)
 
 
@@ -79,10 +80,14 @@ class Observer:
         self._contribution.on_spans(spans)
 
 
-def quietly(do: Callable[[], _T]) -> _T | None:
-    """What a function gives; None where it raises, for telemetry must never be the reason why a program fails."""
+def quietly(do: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    """What a function gives; None where it raises, for telemetry must never be the reason why a program fails.
+
+    An error that the engine raised is to be an argument: in a variable that a function of ours closes over, it
+    would be part of a cycle, and keep the caller's tensors and the engine's on their device.
+    """
     try:
-        return do()
+        return do(*args, **kwargs)
     except Exception as error:
         # The kind of an error alone: its words could hold anything.
         _log.debug("a request could not be described: %s", type(error).__name__)

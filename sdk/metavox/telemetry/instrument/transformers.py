@@ -33,13 +33,16 @@ def patch(observer: Observer) -> Callable[[], None]:
     mixin = import_module("transformers.generation.utils").GenerationMixin
     names = tuple(inspect.signature(mixin.generate).parameters)[1:]
 
+    is_compiling = import_module("torch").compiler.is_compiling
+
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not observer.wants() or not _speaks(model):
+        # A compiler that traces `generate` itself would trace us too.
+        if is_compiling() or not observer.wants() or not _speaks(model):
             return original(model, *args, **kwargs)
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        if len(args) > len(names) or "kwargs" in given:
-            return original(model, *args, **kwargs)  # a call that transformers refuses
-        return _observed(observer, original, model, given)
+        placed = dict(zip(names, args, strict=False))
+        if len(args) > len(names) or "kwargs" in placed or placed.keys() & kwargs.keys():
+            return original(model, *args, **kwargs)  # a call that Python refuses
+        return _observed(observer, original, model, {**placed, **kwargs})
 
     return wrap(mixin, {"generate": generate})
 
@@ -61,22 +64,37 @@ def _observed(observer: Observer, original: Callable[..., Any], model: Any, give
         with observer.request():
             result = original(model, **passed)
     except BaseException as raised:
-        error = raised
         if called is not None:
-            asked = quietly(lambda: _asked(called, called.inputs(), start)) or []
-            quietly(lambda: observer.failed(describe(model), asked, error, has_begun=clock.first is not None))
+            quietly(_tell_failed, observer, model, called, start, raised, clock)
         raise
     took, end = time.perf_counter() - began, time.time_ns()
     if called is not None:
-
-        def tell() -> None:
-            answer = read_answer(model, result, called.eos, called.prompt_length, called.num_prompts)
-            measured = _measured(called, answer, clock, began, took, end)
-            asked = _asked(called, called.inputs(), start)
-            observer.finished(describe(model), list(zip(asked, measured, strict=True)))
-
-        quietly(tell)
+        quietly(_tell, observer, model, called, result, clock, start, began, took, end)
     return result
+
+
+def _tell(
+    observer: Observer,
+    model: Any,
+    call: Call,
+    result: Any,
+    clock: Clock,
+    start_time: int,
+    began: float,
+    took: float,
+    end_time: int,
+) -> None:
+    answers = read_answer(
+        model, result, call.eos, call.prompt_length, call.num_prompts, has_other_ends=call.has_other_ends
+    )
+    measured = _measured(call, answers, clock, began, took, end_time)
+    observer.finished(describe(model), list(zip(_asked(call, start_time), measured, strict=True)))
+
+
+def _tell_failed(
+    observer: Observer, model: Any, call: Call, start_time: int, error: BaseException, clock: Clock
+) -> None:
+    observer.failed(describe(model), _asked(call, start_time), error, has_begun=clock.first is not None)
 
 
 class Clock:
@@ -95,12 +113,22 @@ class Clock:
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """No sequence is done: a tensor of False, shape (sequences,)."""
         if self.first is None:
-            if input_ids.device.type == "cuda":  # transformers waits for this step here anyway
-                import_module("torch").cuda.synchronize(input_ids.device)
+            quietly(_wait_for, input_ids.device)
             self.first, self.length = time.perf_counter(), input_ids.shape[1]
         if self._nothing is None or self._nothing.shape[0] != input_ids.shape[0]:
             self._nothing = input_ids.new_zeros(input_ids.shape[0], dtype=import_module("torch").bool)
         return self._nothing
+
+
+def _wait_for(device: Any) -> None:
+    """The step that was given to a device is done; transformers waits for it after this, or one step later."""
+    if device.type == "cpu":
+        return
+    module = import_module("torch").get_device_module(device)
+    if hasattr(module, "current_stream"):  # other threads' work on the device is not waited for
+        module.current_stream(device).synchronize()
+    else:
+        module.synchronize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +143,7 @@ class Call:
         tells_tokens: Whether a token is decided once it is there.
         is_streamed: Whether there is a streamer.
         eos: Ids of the tokens that end a sequence.
+        has_other_ends: Whether anything else than these and the length may end one.
         inputs: Gives each prompt's length without padding, None where it is not known.
         settings: ``gen_ai.request.*``.
     """
@@ -126,6 +155,7 @@ class Call:
     tells_tokens: bool
     is_streamed: bool
     eos: tuple[int, ...]
+    has_other_ends: bool
     inputs: Callable[[], list[int | None]]
     settings: Mapping[str, Any]
 
@@ -154,6 +184,7 @@ def _call(model: Any, given: Mapping[str, Any]) -> Call:
         tells_tokens=(setting("num_beams") or 1) == 1,
         is_streamed=given.get("streamer") is not None,
         eos=tuple(eos) if isinstance(eos, list | tuple) else () if eos is None else (int(eos),),
+        has_other_ends=bool(given.get("stopping_criteria") or setting("stop_strings") or setting("max_time")),
         inputs=lambda: _lengths(prompt, given.get("attention_mask")),
         settings={to: given.get(name) for name, to in _SETTINGS.items()},
     )
@@ -174,12 +205,12 @@ def _with_clock(given: Mapping[str, Any], clock: Clock) -> Any:
     return criteria([*(given.get("stopping_criteria") or ()), clock])
 
 
-def _asked(call: Call, lengths: list[int | None], start_time: int) -> list[Asked]:
+def _asked(call: Call, start_time: int) -> list[Asked]:
     settings = {
         **call.settings,
         "gen_ai.request.choice.count": call.num_sequences if call.num_sequences > 1 else None,
     }
-    return [Asked("text_completion", start_time, call.is_streamed, settings, length) for length in lengths]
+    return [Asked("text_completion", start_time, call.is_streamed, settings, length) for length in call.inputs()]
 
 
 def _measured(

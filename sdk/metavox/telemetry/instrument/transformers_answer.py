@@ -11,9 +11,9 @@ class Answer:
     """The answers to one prompt.
 
     Attributes:
-        tokens: Of all of them, the ends included; None when the result is no tensor of tokens.
+        tokens: Of all of them, the ends included; None when they cannot be told from what fills up a row.
         longest: Columns that the call added, whichever prompt took the longest.
-        reasons: Of each: "stop" where an end token stands, else "length".
+        reasons: Of each: "stop" where an end token stands, else "length"; () when it may have been anything else.
         memory_bytes: The peak that PyTorch allocated on a CUDA device.
     """
 
@@ -24,7 +24,13 @@ class Answer:
 
 
 def read_answer(
-    model: Any, result: Any, eos: tuple[int, ...], prompt_length: int, num_prompts: int
+    model: Any,
+    result: Any,
+    eos: tuple[int, ...],
+    prompt_length: int,
+    num_prompts: int,
+    *,
+    has_other_ends: bool = False,
 ) -> list[Answer]:
     """The answers to each prompt.
 
@@ -34,18 +40,26 @@ def read_answer(
         eos: Ids that end an answer.
         prompt_length: How many columns are the prompt's.
         num_prompts: How many prompts there were.
+        has_other_ends: Whether anything else than an end token or the length may have ended an answer.
     """
     memory = _memory(model)
     sequences = getattr(result, "sequences", result)
     if getattr(sequences, "ndim", 0) != 2 or sequences.shape[0] % num_prompts:
         return [Answer(None, None, (), memory)] * num_prompts
+    longest = sequences.shape[1] - prompt_length
+    if has_other_ends and sequences.shape[0] > 1:  # one that has ended is filled up to the longest, with whatever
+        return [Answer(None, longest, (), memory)] * num_prompts
     rows = [_row(row, eos) for row in sequences[:, prompt_length:].tolist()]
     each = len(rows) // num_prompts
-    longest = sequences.shape[1] - prompt_length
     return [
-        Answer(sum(length for length, _ in part), longest, tuple(reason for _, reason in part), memory)
+        Answer(sum(length for length, _ in part), longest, _reasons(part, has_other_ends), memory)
         for part in (rows[at : at + each] for at in range(0, len(rows), each))
     ]
+
+
+def _reasons(rows: list[tuple[int, str]], has_other_ends: bool) -> tuple[str, ...]:
+    reasons = tuple(reason for _, reason in rows)
+    return () if has_other_ends and "length" in reasons else reasons
 
 
 def _row(tokens: list[int], eos: tuple[int, ...]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from metavox.telemetry.instrument.described import Asked, Measured, Model
+from metavox.telemetry.instrument.described import Asked, Measured
 from metavox.telemetry.instrument.observer import Observer, quietly
 from metavox.telemetry.instrument.patch import Wrapper, wrap
 from metavox.telemetry.instrument.vllm_model import describe
@@ -27,7 +27,7 @@ _SETTINGS = {
 
 def patch(observer: Observer) -> Callable[[], None]:
     """Wrap ``LLM``'s methods; gives back what undoes it. Raises ImportError without vLLM."""
-    llm = import_module("vllm").LLM
+    llm = import_module("vllm.entrypoints.llm").LLM  # where it is while `vllm` itself is still being loaded
     generate = _wrapper(observer, llm.generate, "prompts", "text_completion")
     return wrap(llm, {"generate": generate, "chat": _wrapper(observer, llm.chat, "messages", "chat")})
 
@@ -44,12 +44,10 @@ def _wrapper(observer: Observer, method: Callable[..., Any], prompts: str, opera
             with observer.request():
                 outputs = original(llm, *args, **kwargs)
         except BaseException as raised:
-            error = raised
-            failed = [Asked(operation, start)] * _count(given.get(prompts))
-            quietly(lambda: observer.failed(describe(llm), failed, error))
+            quietly(_tell_failed, observer, llm, [Asked(operation, start)] * _count(given.get(prompts)), raised)
             raise
         took = time.perf_counter() - began
-        quietly(lambda: _tell(observer, describe(llm), operation, given, outputs, start, took))
+        quietly(_tell, observer, llm, operation, given, outputs, start, took)
         return outputs
 
     return call
@@ -62,9 +60,13 @@ def _count(prompts: object) -> int:
     return 1
 
 
+def _tell_failed(observer: Observer, llm: Any, asked: Sequence[Asked], error: BaseException) -> None:
+    observer.failed(describe(llm), asked, error)
+
+
 def _tell(
     observer: Observer,
-    model: Model,
+    llm: Any,
     operation: str,
     given: Mapping[str, Any],
     outputs: Sequence[Any],
@@ -80,7 +82,7 @@ def _tell(
         tokens = len(output.prompt_token_ids) if output.prompt_token_ids is not None else None
         asked = Asked(operation, _arrival(output.metrics, start_time), settings=settings, input_tokens=tokens)
         told.append((asked, measured(output, asked.start_time, took if alone else None)))
-    observer.finished(model, told)
+    observer.finished(describe(llm), told)
 
 
 def measured(output: Any, start_time: int, took: float | None) -> Measured:

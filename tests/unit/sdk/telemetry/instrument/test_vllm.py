@@ -30,6 +30,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
     module = ModuleType("vllm")
     module.LLM = LLM
     monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.entrypoints.llm", module)
     metavox.telemetry.instrument.instrument("vllm", contribution=kept)
 
 
