@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metavox.calls import Conversation, Params, params_for_each
 from metavox.errors import InvalidRequest, NonFiniteLogits
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from metavox.engine.sequence import Request
     from metavox.params import SamplingParams
     from metavox.telemetry.recorder import Recorder
+
+Output: TypeAlias = "Callable[[RequestState], RequestOutput]"
 
 
 class Serving:
@@ -89,15 +91,16 @@ class Serving:
 
     def finish(self, states: Sequence[RequestState]) -> list[RequestOutput]:
         """The outputs of requests that have ended, or what ended them; they are counted."""
-        self.record(states)
-        return self.outcome(states)
+        outputs = {state: self.output(state) for state in states if state.error is None}
+        self.record(states, outputs.__getitem__)
+        return self.outcome(states, outputs.__getitem__)
 
-    def outcome(self, states: Sequence[RequestState]) -> list[RequestOutput]:
-        """The outputs of requests that have ended. Raises what ended them."""
+    def outcome(self, states: Sequence[RequestState], output: Output | None = None) -> list[RequestOutput]:
+        """The outputs of requests that have ended. Raises what ended them. `output` knows those that are made."""
         for state in states:
             if state.error is not None:
                 raise state.error
-        outputs = [self.output(state) for state in states]
+        outputs = [*map(output or self.output, states)]
         failed = [at for at, output in enumerate(outputs) if _has_failed(output)]
         if failed:
             forms = any(states[at].request.params.structured_outputs for at in failed)
@@ -108,11 +111,11 @@ class Serving:
         """A request's result, as far as it is there."""
         return state.output(self.driver.engine.runner.memory_bytes())
 
-    def record(self, states: Sequence[RequestState]) -> None:
+    def record(self, states: Sequence[RequestState], output: Output | None = None) -> None:
         """Every request passes here once, finished or failed; one that the user interrupted did neither."""
-        good = [state for state in states if not state.has_failed]
+        good, output = [state for state in states if not state.has_failed], output or self.output
         # At once, and lazily: where nobody traces and nothing is contributed, nothing is built.
-        self.recorder.finished((self.output(state), state.request.params) for state in good)
+        self.recorder.finished((output(state), state.request.params) for state in good)
         for state in states:
             if state.has_failed:
                 self.recorder.failed(

@@ -18,17 +18,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from contribution.collectors import COLLECTORS, refusing
 from contribution.homes import said_yes
+from contribution.report import figures, print_figures
 from contribution.speed import compare_speed
 from engine.machine import describe_machine
 from engine.quiet import wait_until_idle, watch_others
 from rich.console import Console
-from rich.table import Table
 
 PROGRAMS = Path(__file__).parent / "contribution" / "programs.py"
 REQUESTS = (1, 2000)
@@ -138,38 +139,6 @@ SECTIONS: dict[str, Callable[[Benchmark], Any]] = {
 }
 
 
-def rows(results: dict[str, Any]) -> list[tuple[str, float, float, float | None, str]]:
-    """What was measured, its limit, and the peer's figure: name, ours, limit, peer's, unit."""
-    found: list[tuple[str, float, float, float | None, str]] = []
-    if imports := results.get("imports"):
-        found.append(("import metavox", imports["metavox"] * 1e3, 30, imports["peer"] * 1e3, "ms"))
-        found.append(("OpenTelemetry modules it loads", imports["opentelemetry_modules"], 0, None, ""))
-    if off := results.get("off"):
-        found.append(("a request, off", off["mean"] * 1e6, 1, None, "µs"))
-    if on := results.get("on"):
-        ours, peer = on["on"], on["peer"]
-        found.append(("a request, on", ours["mean"] * 1e6, 30, peer["mean"] * 1e6, "µs"))
-        found.append(("a request, on, p99", ours["p99"] * 1e6, 150, peer["p99"] * 1e6, "µs"))
-        memory = (ours["memory_bytes"] / 2**20, 2, peer["memory_bytes"] / 2**20)
-        found.append(("memory after 100,000 requests", *memory, "MiB"))
-    for end in results.get("ends", []):
-        name = f"end: {end['collector']}, {end['requests']} requests"
-        found.append((name, end["on"] * 1e3, 50, end["peer"] * 1e3, "ms"))
-    if speed := results.get("speed"):
-        found.append(("tokens/s lost by contributing", speed["lost"] * 100, 1, None, "%"))
-    return found
-
-
-def print_rows(console: Console, results: dict[str, Any]) -> None:
-    """A table: ours, the limit, the peer's and the ratio."""
-    table = Table("", "MetaVox", "at most", "", "OpenTelemetry", "ratio")
-    for name, ours, limit, peer, unit in rows(results):
-        met = "" if ours <= limit else "missed"
-        beside = ("", "") if peer is None else (f"{peer:.4g} {unit}", f"{ours / peer:.3f}" if peer > 0 else "")
-        table.add_row(name, f"{ours:.3g} {unit}", f"{limit} {unit}", met, *beside)
-    console.print(table)
-
-
 def main() -> None:
     """Run, print the table and write the JSON."""
     parser = argparse.ArgumentParser(description="What telemetry costs, beside OpenTelemetry's SDK.")
@@ -188,10 +157,10 @@ def main() -> None:
             with watch_others() as share:
                 results[name] = SECTIONS[name](benchmark)
             results.setdefault("share_of_others", {})[name] = share.value
-    results["rows"] = rows(results)
+    results["figures"] = [asdict(figure) for figure in figures(results)]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print_rows(console, results)
+    print_figures(console, figures(results))
     console.print(f"wrote {options.out}")
 
 
