@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ MODULES: Mapping[str, str] = {
 PROTOCOLS = frozenset(("openai",))
 """Providers' names that say which protocol was spoken, and not by whom: most local servers speak OpenAI's."""
 
+_END_OF_PLACE = re.compile(r"[/?#\\]")
 _OWN_SCOPES: Mapping[str, str] = {"vllm": "vllm", "sglang": "sglang"}  # tracers of the engines themselves
 
 WHOLE_CALLS = frozenset(
@@ -95,9 +97,9 @@ def engine_here(
     if name is None:
         return None
     is_in_process = name in MODULES and is_loaded(MODULES[name])
-    address = first(attributes, ADDRESSES)
-    if address is not None:
-        return Engine(name, is_in_process) if is_this_machine(address) else None
+    addresses = [attributes[each] for each in ADDRESSES if each in attributes]
+    if addresses:  # what one of them contradicts is not clear
+        return Engine(name, is_in_process) if all(map(is_this_machine, addresses)) else None
     # Without an address a library in this process, or somebody who knows, says that it was here.
     return Engine(name, is_in_process) if is_in_process or named or name == behind else None
 
@@ -120,7 +122,7 @@ def is_this_machine(address: object) -> bool:
     if not isinstance(address, str):
         return False
     if address.startswith(("/", "unix:")):
-        return True
+        return not address.startswith("//")  # which is a URL without its scheme
     host = _host(address.strip().lower())
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -133,7 +135,7 @@ def is_this_machine(address: object) -> bool:
 
 def _host(address: str) -> str:
     place = address.partition("://")[2] or address
-    place = place.partition("/")[0].rpartition("@")[2]
+    place = _END_OF_PLACE.split(place, maxsplit=1)[0].rpartition("@")[2]
     if place.startswith("["):
         return place[1:].partition("]")[0]
     return place if place.count(":") > 1 else place.partition(":")[0]

@@ -34,7 +34,8 @@ def test_a_loopback_address_or_a_socket_is_this_machine(address: str):
     [
         "api.openai.com", "http://10.0.0.7:8000", "192.168.1.2", "localhost.example.com", "127.0.0.1.example.com",
         "notlocalhost", "host.docker.internal", "http://example.com/localhost", "http://localhost@example.com/", "",
-        "2001:db8::1", "gpu-box:8000", 127, None, ["localhost"],
+        "2001:db8::1", "gpu-box:8000", 127, None, ["localhost"], "//example.com/run", "http://example.com?at=@localhost",
+        "example.com#@localhost", "http://example.com\\@localhost", "http://", "http://[", "unknown",
     ],
 )  # fmt: skip
 def test_any_other_address_is_not(address: object):
@@ -51,6 +52,11 @@ def test_an_engine_at_a_local_address_is_here_under_any_name_of_the_provider(nam
 def test_an_engine_elsewhere_is_not_here(address: str):
     assert here({"gen_ai.provider.name": "vllm", "server.address": address}, loaded=("vllm",)) is None
     assert here({"metavox.engine.name": "vllm", "server.address": address}) is None
+
+
+def test_addresses_that_contradict_one_another_are_not_clear():
+    addresses = {"server.address": "localhost", "gen_ai.openai.api_base": "https://api.example.com/v1"}
+    assert here({"gen_ai.provider.name": "vllm", **addresses}, loaded=("vllm",)) is None
 
 
 def test_an_engine_without_an_address_is_here_when_its_library_is_loaded():

@@ -19,7 +19,7 @@ from metavox.errors import InvalidArgument
 from metavox.telemetry import ContributionProcessor
 from metavox.telemetry.aliases import SOURCES, names_of
 from metavox.telemetry.home import Home
-from metavox.telemetry.instrument.engines import installed, remove
+from metavox.telemetry.instrument.engines import patch_once, remove
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
@@ -257,7 +257,7 @@ def test_two_instrumentations_beside_one_another_count_a_request_once():
 
 
 def test_an_engine_that_metavox_instruments_itself_is_not_counted_from_others_spans():
-    installed("vllm", lambda: None)
+    patch_once("vllm", lambda: lambda: None)
     try:
         assert counted(("other", LOCAL)) == []
     finally:
