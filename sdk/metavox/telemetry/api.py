@@ -97,9 +97,8 @@ def _weeks(home: Home, consent: Consent) -> tuple[dict[str, tuple[str, datetime 
     except (OSError, sqlite3.Error) as error:
         return {}, str(getattr(error, "strerror", None) or error)
     is_live, now = consent.granted and found.is_of(consent.since), datetime.now(timezone.utc)
-    return {
-        str(held.week): _state(held, now, is_live=is_live) for held in (one.report for one in found.weeks)
-    }, None
+    states = {str(held.report.week): _state(held.report, now, is_live=is_live) for held in found.weeks}
+    return states, None
 
 
 def _state(report: StoredReport, now: datetime, *, is_live: bool) -> tuple[str, datetime | None]:
