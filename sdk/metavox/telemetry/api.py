@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from metavox.errors import MetaVoxError
 from metavox.telemetry import switch
 from metavox.telemetry.home import Home
+from metavox_privacy.consent import RECEIPT_VARIABLE
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Status:
         purposes: What they may be used for, sorted.
         since: From when on requests count.
         consent_file: Where the answer is or would be kept.
+        receipt_file: The receipt of a deployment that ``METAVOX_TELEMETRY_RECEIPT`` names, None when it names none.
         journal_file: Where the counts are or would be kept.
         weeks: ISO weeks in the journal with their state: ``counting``, ``due``, ``sent``, ``refused`` or
             ``withdrawn``; while off, and for counts of an earlier yes, ``kept`` for those that are neither counted
@@ -50,6 +52,7 @@ class Status:
     purposes: tuple[Purpose, ...]
     since: datetime | None
     consent_file: Path
+    receipt_file: Path | None
     journal_file: Path
     weeks: dict[str, str]
     due_at: dict[str, datetime]
@@ -69,7 +72,7 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
 
     environment = os.environ if environment is None else environment
     home = home or Home.from_environment(environment)
-    consent = home.consent(environment)
+    consent, named = home.consent(environment), environment.get(RECEIPT_VARIABLE)
     weeks, problem = _weeks(home, consent)
     return Status(
         on=consent.granted,
@@ -77,6 +80,7 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
         purposes=tuple(sorted(consent.purposes)),
         since=consent.since,
         consent_file=home.consent_file,
+        receipt_file=Path(named) if named else None,
         journal_file=home.journal_file,
         weeks={week: state for week, (state, _) in weeks.items()},
         due_at={week: due_at for week, (_, due_at) in weeks.items() if due_at is not None},

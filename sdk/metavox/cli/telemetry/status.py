@@ -29,6 +29,8 @@ def _lines(found: Status) -> Iterator[str]:
     if found.since is not None:
         yield f"Since:        {found.since:%Y-%m-%d %H:%M} UTC; nothing from before is counted"
     yield f"Consent file: {_present(found.consent_file)}"
+    if found.receipt_file is not None:
+        yield f"Receipt:      {found.receipt_file}"
     yield f"Journal:      {_present(found.journal_file)}"
     if found.problem is not None:
         yield f"              cannot be read: {found.problem}"

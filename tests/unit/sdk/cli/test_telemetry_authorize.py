@@ -50,7 +50,9 @@ def test_where_the_receipt_is_named_contributions_are_on_and_nowhere_else(home: 
     run(home, "telemetry", "authorize", "--out", str(out), typed="y\ny\n")
     both = {"METAVOX_TELEMETRY": "on", "METAVOX_TELEMETRY_RECEIPT": str(out)}
 
-    assert "Contributions are on" in run(home, "telemetry", "status", **both).stdout
+    said = run(home, "telemetry", "status", **both).stdout
+    assert "Contributions are on: the receipt that METAVOX_TELEMETRY_RECEIPT names." in said
+    assert f"Receipt:      {out}" in said
     for name in both:
         alone = {name: both[name]}
         assert "Contributions are off" in run(home, "telemetry", "status", **alone).stdout
