@@ -406,7 +406,7 @@ def test_a_compiler_that_traces_a_whole_call_does_not_trace_us(
     kept: Kept, model: Any, ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ):
     uninstrument("transformers")
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_dynamo_compiling", lambda: True)
     instrument("transformers", contribution=kept)
     generate(model, ids)
 

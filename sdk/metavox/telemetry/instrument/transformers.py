@@ -33,7 +33,7 @@ def patch(observer: Observer) -> Callable[[], None]:
     mixin = import_module("transformers.generation.utils").GenerationMixin
     names = tuple(inspect.signature(mixin.generate).parameters)[1:]
 
-    is_compiling = import_module("torch").compiler.is_compiling
+    is_compiling = import_module("torch").compiler.is_dynamo_compiling
 
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # A compiler that traces `generate` itself would trace us too.
