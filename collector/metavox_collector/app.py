@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
@@ -17,6 +17,7 @@ from metavox_collector.clock import Clock, utc_now
 from metavox_collector.dataset.listing import listing
 from metavox_collector.delete import deletion
 from metavox_collector.errors import StoreUnavailable
+from metavox_collector.housekeeping import Housekeeping
 from metavox_collector.latest import latest
 from metavox_collector.receive import PROTOBUF, Code, Limits, Refused, answer, check_headers, parse, read_bounded
 from metavox_collector.settings import Settings
@@ -29,9 +30,6 @@ from metavox_privacy.wire import Rejected, decode
 _log = logging.getLogger(__name__)
 _AWAY = "the collector's database is busy or away; try again later"
 _STAGERS = 40
-
-HOUR = 3600.0
-"""Seconds between two looks for what has expired."""
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = SCHEMA) -> FastAPI:
@@ -55,13 +53,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = S
     stagers = CapacityLimiter(_STAGERS)  # their own, so that who waits for a close delays no reader
     unavailable = _Unavailable(settings.retry_after_s)
 
+    housekeeping = Housekeeping(stager, clock)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stopping = asyncio.Event()
-        expiry = asyncio.create_task(_expire_hourly(stager, clock, stopping))
-        yield
-        stopping.set()  # not cancelled: its thread may be in a transaction, and must let go of the database
-        await expiry
+        async with housekeeping.going_on():
+            yield
         database.dispose()
 
     # No page of documentation: FastAPI's loads scripts from elsewhere, which tells others who reads it.
@@ -96,7 +93,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = S
         except Exception as error:
             return _refuse(error, unavailable)
 
-    app.include_router(deletion(stager, stagers))
+    app.include_router(deletion(stager, stagers, housekeeping.wake))
     app.include_router(latest(database))
 
     @app.exception_handler(StoreUnavailable)
@@ -113,17 +110,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now, schema: Schema = S
         return {"status": "ok"}
 
     return app
-
-
-async def _expire_hourly(stager: Stager, clock: Clock, stopping: asyncio.Event) -> None:
-    while not stopping.is_set():
-        try:
-            await to_thread.run_sync(stager.expire, clock())
-        except Exception as error:  # whatever it was, what people were promised is tried again
-            kind = error.kind if isinstance(error, StoreUnavailable) else type(error).__name__
-            _log.error("expired reports could not be destroyed (%s); the next try is in an hour", kind)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stopping.wait(), HOUR)
 
 
 def _headers(request: Request) -> tuple[str | None, str | None, str | None]:

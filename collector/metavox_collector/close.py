@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from metavox_collector.errors import TooEarly, WrongDatabase
+from metavox_collector.errors import StoreUnavailable, TooEarly, WrongDatabase
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database, LabelledRelease, Transaction
@@ -28,7 +29,7 @@ class Closed:
         releases: One for each purpose.
         synthetic: Whether they were made in a sandbox.
         budget_left: Nano-ρ that the week's ISO year has left.
-        scrubbed: Whether the destroyed reports are out of the write-ahead log too; see :data:`NOT_SCRUBBED`.
+        scrubbed: Whether no byte of the destroyed reports is left in the files; see :data:`NOT_SCRUBBED`.
     """
 
     releases: tuple[Release, ...]
@@ -67,10 +68,23 @@ def close_week(database: Database, week: Week, settings: Settings, *, now: datet
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)
     except AlreadyReleased as error:
         # It may be here again because the last close could not do this.
-        if not database.scrub():
+        if not _scrubbed(database):
             raise AlreadyReleased(f"{error}; {NOT_SCRUBBED}") from None
         raise
-    return Closed(tuple(releases), database.sandbox, left, database.scrub())
+    return Closed(tuple(releases), database.sandbox, left, _scrubbed(database))
+
+
+def _scrubbed(database: Database) -> bool:
+    """Whether no byte of the destroyed reports is left, for all that can be done now."""
+    try:
+        is_more = True
+        while is_more:
+            began = time.monotonic()
+            is_more = database.rewrite_a_piece()
+            time.sleep(is_more * (time.monotonic() - began))  # senders have their turn
+    except StoreUnavailable:
+        return False
+    return database.scrub()
 
 
 def _release(

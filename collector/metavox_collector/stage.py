@@ -6,9 +6,7 @@ Group commit: the first of several requests that wait for the disk commits for a
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,15 +17,11 @@ from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.week import Week
 from metavox_privacy.wire import Rejected
 
-_log = logging.getLogger(__name__)
 CLOSED = "the week is closed"
 DELETED = "the report was deleted"
 
 _REMEMBERED = 65_536
 """How many names that somebody asked to delete are held in memory; some 10 MB."""
-
-_REST = 20.0
-"""Overwriting takes at most a part in so many of the time, however many reports are deleted."""
 
 
 def refusal(report: Report, *, now: datetime, accepted_for: timedelta, sandbox: bool) -> str | None:
@@ -61,7 +55,6 @@ class Stager:
         self._queue = threading.Lock()
         self._commit = threading.Lock()
         self._unwanted: OrderedDict[str, None] = OrderedDict()
-        self._rests_until = 0.0
 
     def stage(self, decoded: Sequence[Report | Rejected], now: datetime) -> list[Rejected]:
         """Commit the reports that may be taken; returns those that were not, each with its reason.
@@ -100,18 +93,17 @@ class Stager:
             with self._database.write() as transaction:
                 return transaction.delete_report(report_id)
 
-    def overwrite(self) -> None:
-        """Remove the last bytes of deleted reports from the files; what cannot be done now, expiry does in an hour.
+    def rewrite_a_piece(self) -> bool:
+        """Remove some of the copies that deleted rows may have left in the files; whether there is more to do.
 
         Raises:
             StoreUnavailable: if the database is busy or away.
         """
-        began = time.monotonic()
-        if began >= self._rests_until:
-            with self._database.write() as transaction:
-                transaction.overwrite_deleted()
-            self._rests_until = time.monotonic() + _REST * (time.monotonic() - began)
-        self._database.scrub()
+        return self._database.rewrite_a_piece()
+
+    def scrub(self) -> bool:
+        """Empty the write-ahead log of what was deleted; whether that could be done."""
+        return self._database.scrub()
 
     def expire(self, now: datetime) -> int:
         """Destroy what no close came for in time; returns how many reports that were.
@@ -123,12 +115,7 @@ class Stager:
         """
         oldest = Week.of(now - self._accepted_for)
         with self._database.write() as transaction:
-            destroyed = transaction.destroy_staged_before(oldest)
-            transaction.overwrite_deleted()
-        # Always: a close that died before it could do so has left its reports in the log.
-        if not self._database.scrub():
-            _log.warning("the write-ahead log could not be emptied; the next try is in an hour")
-        return destroyed
+            return transaction.destroy_staged_before(oldest)
 
     def _judge(self, report: Report, now: datetime) -> Report | Rejected:
         reason = refusal(report, now=now, accepted_for=self._accepted_for, sandbox=self._database.sandbox)

@@ -81,7 +81,7 @@ class Database:
             with _told(engine.url), _connect(engine, writes=False) as connection:
                 there = inspect(connection).has_table(tables.collector.name)
                 row = connection.execute(select(tables.collector)).one_or_none() if there else None
-                complete = inspect(connection).has_table(tables.deleted_report.name)
+                complete = inspect(connection).has_table(tables.rewriting.name)
             if row is None:
                 raise absent
             if not complete:  # it was made before single reports could be deleted
@@ -119,6 +119,18 @@ class Database:
             if connection.scalar(fingerprint) != self.schema.fingerprint:
                 raise StoreUnavailable(_ADOPTED, "another schema")
             yield Transaction(connection, self._tables, self.schema)
+
+    def rewrite_a_piece(self) -> bool:
+        """Write some of what is staged anew, if rows were deleted among it; whether there is more to do.
+
+        Raises:
+            StoreUnavailable: if the database is busy or away.
+        """
+        with self.read() as transaction:  # so that who has nothing to do keeps no writer waiting
+            if not transaction.is_rewriting_due():
+                return False
+        with self.write() as transaction:
+            return transaction.rewrite_a_piece()
 
     def scrub(self) -> bool:
         """Empty SQLite's write-ahead log, so that what was deleted is not left in it; whether that could be done.
@@ -216,12 +228,13 @@ def _born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: bo
 
 def _adopt(connection: Connection, tables: Tables, schema: Schema, version: int) -> None:
     """Make the staging tables anew for a changed schema; only when nothing is in them."""
-    if connection.execute(select(tables.staged_report.c.report_id).limit(1)).first() is not None:
+    reports = [part.report for part in tables.staging]
+    if any(connection.execute(select(report.c.report_id).limit(1)).first() is not None for report in reports):
         raise WrongDatabase(
             f"reports are staged under schema version {version}, which differs from this software's; close their "
             "weeks with the version of the software that received them"
         )
-    staging = [tables.staged_cell, tables.staged_report]
+    staging = [table for part in tables.staging for table in (part.cell, part.report)]
     tables.metadata.drop_all(connection, tables=staging)
     tables.metadata.create_all(connection, tables=staging)
     connection.execute(tables.collector.update().values(**_facts(schema)))

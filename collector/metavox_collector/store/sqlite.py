@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -53,27 +52,17 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def rewrite(connection: Connection, tables: Sequence[Table]) -> None:
-    """Write tables anew, in the order of their keys, so that no byte is left of rows that were deleted from them.
-
-    ``secure_delete`` overwrites a row where it lies, and not the copies that SQLite leaves in the unused part of a
-    page when it splits one: after single deletions the names of one or two reports in a hundred could still be read
-    in the file. A page that is freed is overwritten whole, so the rows are held in memory and all pages freed.
+def rewrite(connection: Connection, table: Table) -> None:
+    """Write a small table anew, through memory; all its pages are overwritten then, and not its deleted rows alone.
 
     Args:
         connection: In a transaction that writes.
-        tables: Those that others refer to first.
+        table: One that has to do with no other.
     """
-    for table in tables:
-        connection.exec_driver_sql(f"CREATE TEMP TABLE held_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
-    for table in reversed(tables):
-        connection.execute(table.delete())
-    for table in tables:
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM held_{table.name}"  # noqa: S608
-        )
-        connection.exec_driver_sql(f"DROP TABLE held_{table.name}")
+    connection.exec_driver_sql(f"CREATE TEMP TABLE held AS SELECT * FROM {table.name}")  # noqa: S608
+    connection.execute(table.delete())
+    connection.exec_driver_sql(f"INSERT INTO {table.name} SELECT * FROM held")  # noqa: S608
+    connection.exec_driver_sql("DROP TABLE held")
 
 
 def empty_log(engine: Engine) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, false, func, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, select
 
-from metavox_collector.store import sqlite
-from metavox_collector.store.tables import Tables
+from metavox_collector.store import rewriting
+from metavox_collector.store.tables import Staging, Tables
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.report import Histogram, Report, ReportCell
 from metavox_privacy.schema import Schema
@@ -25,15 +25,14 @@ def add(connection: Connection, tables: Tables, schema: Schema, reports: Collect
     known = _known(connection, tables, list(by_id))
     new = [report for name, report in by_id.items() if name not in known]
     if new:
-        connection.execute(tables.staged_report.insert(), [_report_row(report) for report in new])
-        connection.execute(
-            tables.staged_cell.insert(), [row for report in new for row in _cell_rows(report, schema)]
-        )
+        into = rewriting.receiving(connection, tables)
+        connection.execute(into.report.insert(), [_report_row(report) for report in new])
+        connection.execute(into.cell.insert(), [row for report in new for row in _cell_rows(report, schema)])
     return len(new)
 
 
 def _known(connection: Connection, tables: Tables, ids: Sequence[str]) -> set[str]:
-    return _present(connection, tables.staged_report.c.report_id, ids)
+    return {name for part in tables.staging for name in _present(connection, part.report.c.report_id, ids)}
 
 
 def _present(connection: Connection, column: Column[str], ids: Sequence[str]) -> set[str]:
@@ -45,7 +44,14 @@ def stream(
     connection: Connection, tables: Tables, schema: Schema, week: Week, purpose: Purpose
 ) -> Iterator[Report]:
     """Read a week's reports that permit a purpose, a thousand cells at a time."""
-    report, cell = tables.staged_report, tables.staged_cell
+    for part in tables.staging:
+        yield from _stream(connection, part, schema, week, purpose)
+
+
+def _stream(
+    connection: Connection, part: Staging, schema: Schema, week: Week, purpose: Purpose
+) -> Iterator[Report]:
+    report, cell = part.report, part.cell
     query = (
         select(report, *(column for column in cell.c if column.name != "report_id"))
         .join_from(report, cell)
@@ -60,38 +66,33 @@ def stream(
 
 def any_synthetic(connection: Connection, tables: Tables) -> bool:
     """Whether a report of any week was simulated."""
-    report = tables.staged_report
-    return bool(connection.scalar(select(func.count()).select_from(report).where(report.c.synthetic)))
+    queries = (select(part.report.c.report_id).where(part.report.c.synthetic).limit(1) for part in tables.staging)
+    return any(connection.scalar(query) is not None for query in queries)
 
 
 def destroy(connection: Connection, tables: Tables, week: Week) -> None:
     """Delete a week's cells and reports, and what names its deleted ones."""
-    report, gone = tables.staged_report, tables.deleted_report
-    _destroy(connection, tables, report.c.week == str(week), gone.c.week == str(week))
+    _destroy(connection, tables, lambda column: column == str(week))
 
 
 def destroy_before(connection: Connection, tables: Tables, week: Week) -> int:
     """Delete the same of every earlier week; returns how many reports that were."""
-    report, gone = tables.staged_report, tables.deleted_report
-    # 2026-W09 < 2026-W10 as text too
-    return _destroy(connection, tables, report.c.week < str(week), gone.c.week < str(week))
+    return _destroy(connection, tables, lambda column: column < str(week))  # 2026-W09 < 2026-W10 as text too
 
 
-def _destroy(
-    connection: Connection, tables: Tables, which: ColumnElement[bool], tombstones: ColumnElement[bool]
-) -> int:
-    number = _delete(connection, tables, which)
-    forgotten = connection.execute(delete(tables.deleted_report).where(tombstones)).rowcount
+def _destroy(connection: Connection, tables: Tables, which: Callable[[Column[str]], ColumnElement[bool]]) -> int:
+    number = sum(_delete(connection, part, which(part.report.c.week)) for part in tables.staging)
+    gone = tables.deleted_report
+    forgotten = connection.execute(delete(gone).where(which(gone.c.week))).rowcount
     if number or forgotten:
-        _rewrite(connection, tables)
+        rewriting.ask(connection, tables)
     return number
 
 
 def week_of(connection: Connection, tables: Tables, report_id: str) -> str | None:
     """The week of a staged report; None when there is none of that name."""
-    report = tables.staged_report
-    week: str | None = connection.scalar(select(report.c.week).where(report.c.report_id == report_id))
-    return week
+    queries = (select(part.report.c.week).where(part.report.c.report_id == report_id) for part in tables.staging)
+    return next((week for query in queries if (week := connection.scalar(query)) is not None), None)
 
 
 def delete_one(connection: Connection, tables: Tables, report_id: str) -> bool:
@@ -102,9 +103,10 @@ def delete_one(connection: Connection, tables: Tables, report_id: str) -> bool:
     week = week_of(connection, tables, report_id)
     if week is None:
         return False
-    _delete(connection, tables, tables.staged_report.c.report_id == report_id)
-    row = {"tombstone": tombstone(report_id), "week": week, "overwritten": False}
-    connection.execute(tables.deleted_report.insert(), row)
+    for part in tables.staging:
+        _delete(connection, part, part.report.c.report_id == report_id)
+    connection.execute(tables.deleted_report.insert(), {"tombstone": tombstone(report_id), "week": week})
+    rewriting.ask(connection, tables)
     return True
 
 
@@ -115,27 +117,13 @@ def deleted_among(connection: Connection, tables: Tables, ids: Collection[str]) 
     return frozenset(by_tombstone[name] for name in found)
 
 
-def overwrite_deleted(connection: Connection, tables: Tables) -> bool:
-    """Remove the last bytes of reports that were deleted since the last time; whether there were any."""
-    gone = tables.deleted_report
-    since = connection.execute(gone.update().where(gone.c.overwritten == false()).values(overwritten=True)).rowcount
-    if since:
-        _rewrite(connection, tables)
-    return since > 0
-
-
 def tombstone(report_id: str) -> str:
     """What is kept of a deleted report: it can be recognised by whoever has its name, and gives no name away."""
     return hashlib.sha256(f"deleted {report_id}".encode()).hexdigest()
 
 
-def _rewrite(connection: Connection, tables: Tables) -> None:
-    if connection.dialect.name == "sqlite":  # elsewhere VACUUM does it, which no transaction can hold
-        sqlite.rewrite(connection, [tables.staged_report, tables.staged_cell, tables.deleted_report])
-
-
-def _delete(connection: Connection, tables: Tables, which: ColumnElement[bool]) -> int:
-    report, cell = tables.staged_report, tables.staged_cell
+def _delete(connection: Connection, part: Staging, which: ColumnElement[bool]) -> int:
+    report, cell = part.report, part.cell
     connection.execute(delete(cell).where(cell.c.report_id.in_(select(report.c.report_id).where(which))))
     return connection.execute(delete(report).where(which)).rowcount
 

@@ -28,14 +28,23 @@ from metavox_privacy.schema import Schema
 
 
 @dataclass(frozen=True)
+class Staging:
+    """Where reports wait: one table for them, and one for their cells."""
+
+    report: Table
+    cell: Table
+
+
+@dataclass(frozen=True)
 class Tables:
     """One schema's tables.
 
     Attributes:
         collector: One row: what kind of database this is, what a year may cost, and under which schema its
             staged reports are.
-        staged_report: Reports of weeks that are not closed; closing destroys them.
-        staged_cell: Their cells, one column for each dimension.
+        staging: Reports of weeks that are not closed, and their cells, one column for each dimension; closing
+            destroys them. Twice, so that they can be moved from one place to the other, see ``rewriting``.
+        rewriting: One row: which of the two takes new reports, and whether both may hold copies of deleted rows.
         deleted_report: What names a report that was deleted, so that no late delivery brings it back, and says
             nothing else; goes with its week.
         ledger: Everything ever spent, hash-chained.
@@ -46,8 +55,8 @@ class Tables:
 
     metadata: MetaData
     collector: Table
-    staged_report: Table
-    staged_cell: Table
+    staging: tuple[Staging, Staging]
+    rewriting: Table
     deleted_report: Table
     ledger: Table
     release: Table
@@ -61,8 +70,8 @@ def tables_of(schema: Schema) -> Tables:
     return Tables(
         metadata,
         _collector(metadata),
-        _staged_report(metadata),
-        _staged_cell(metadata, schema),
+        (_staging(metadata, schema, ""), _staging(metadata, schema, "_2")),
+        _rewriting(metadata),
         _deleted_report(metadata),
         _ledger(metadata),
         _release(metadata),
@@ -83,9 +92,14 @@ def _collector(metadata: MetaData) -> Table:
     )
 
 
-def _staged_report(metadata: MetaData) -> Table:
+def _staging(metadata: MetaData, schema: Schema, end: str) -> Staging:
+    report = _staged_report(metadata, f"staged_report{end}")
+    return Staging(report, _staged_cell(metadata, schema, f"staged_cell{end}", report))
+
+
+def _staged_report(metadata: MetaData, name: str) -> Table:
     return Table(
-        "staged_report",
+        name,
         metadata,
         Column("report_id", String(64), primary_key=True),
         Column("week", String(8), nullable=False, index=True),
@@ -97,15 +111,25 @@ def _staged_report(metadata: MetaData) -> Table:
     )
 
 
-def _staged_cell(metadata: MetaData, schema: Schema) -> Table:
+def _staged_cell(metadata: MetaData, schema: Schema, name: str, report: Table) -> Table:
     return Table(
-        "staged_cell",
+        name,
         metadata,
-        Column("report_id", ForeignKey("staged_report.report_id", ondelete="CASCADE"), primary_key=True),
+        Column("report_id", ForeignKey(report.c.report_id, ondelete="CASCADE"), primary_key=True),
         Column("position", Integer, primary_key=True, autoincrement=False),
         *(Column(dimension.name, Text, nullable=False) for dimension in schema.dimensions),
         Column("histograms", JSON, nullable=False),
         sqlite_with_rowid=False,
+    )
+
+
+def _rewriting(metadata: MetaData) -> Table:
+    return Table(
+        "rewriting",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("receiving", Integer, nullable=False),
+        Column("due", Boolean, nullable=False),
     )
 
 
@@ -115,7 +139,6 @@ def _deleted_report(metadata: MetaData) -> Table:
         metadata,
         Column("tombstone", String(64), primary_key=True),
         Column("week", String(8), nullable=False),
-        Column("overwritten", Boolean, nullable=False),
         sqlite_with_rowid=False,
     )
 

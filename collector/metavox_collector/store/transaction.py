@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from metavox_collector.store import ledger, released, staged
+from metavox_collector.store import ledger, released, rewriting, staged
 from metavox_collector.store.released import LabelledRelease, ReleaseSummary
 from metavox_collector.store.tables import Tables
 from metavox_privacy.budget import LedgerEntry
@@ -49,9 +49,13 @@ class Transaction:
         """Those of the names under which a report of a week that is not closed was deleted."""
         return staged.deleted_among(self.connection, self.tables, report_ids)
 
-    def overwrite_deleted(self) -> bool:
-        """Remove the last bytes of reports that were deleted one by one; whether there were any."""
-        return staged.overwrite_deleted(self.connection, self.tables)
+    def is_rewriting_due(self) -> bool:
+        """Whether copies of deleted rows may be left in the files."""
+        return rewriting.is_due(self.connection, self.tables)
+
+    def rewrite_a_piece(self) -> bool:
+        """Write some of what is staged anew, so that those copies go; whether there is more to do."""
+        return rewriting.do_a_piece(self.connection, self.tables)
 
     def staged_reports(self, week: Week, purpose: Purpose) -> Iterator[Report]:
         """Stream a week's reports that permit a purpose."""

@@ -155,7 +155,7 @@ def test_the_hourly_expiry_outlives_any_error(make_app, settings, schema, caplog
                 await asyncio.sleep(0.01)
 
     monkeypatch.setattr(Stager, "expire", expire)
-    monkeypatch.setattr("metavox_collector.app.HOUR", 0.01)
+    monkeypatch.setattr("metavox_collector.housekeeping.HOUR", 0.01)
     app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
     asyncio.run(asyncio.wait_for(two_hours(), 20))
     assert "expired reports could not be destroyed (RuntimeError)" in caplog.text

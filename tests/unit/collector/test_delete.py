@@ -5,18 +5,20 @@ import logging
 import random
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from metavox_collector.clock import fixed
 from metavox_collector.close import close_week
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Stager
-from metavox_collector.store import Database
+from metavox_collector.store import Database, rewriting
 from metavox_privacy.report import ReportCell, apportion
 from metavox_privacy.wire import Rejected, encode
 from tests.spans import WEEK, example_report
@@ -111,7 +113,7 @@ def test_a_deletion_outlives_the_process_that_was_asked_and_ends_with_the_week(u
 def test_what_is_kept_of_a_deleted_report_gives_no_name_away(database, stager):
     stager.stage([report()], NOW)
     stager.delete(TOKEN)
-    ((tombstone, week, _),) = everything(database)["deleted_report"]
+    ((tombstone, week),) = everything(database)["deleted_report"]
     assert (len(tombstone), week) == (64, str(WEEK))
     assert tombstone not in (
         TOKEN.hex(),
@@ -159,7 +161,7 @@ def test_no_byte_of_a_deleted_reports_name_is_left_in_the_files(database, stager
     assert all(name in left_in(tmp_path) for name in names.values())
     deleted = list(names)[::4]
     assert all(stager.delete(token) for token in deleted)
-    stager.overwrite()
+    rewrite(stager)
     data = left_in(tmp_path)
     assert [name for token, name in names.items() if token in deleted and name in data] == []
     assert all(name in data for token, name in names.items() if token not in deleted)
@@ -175,19 +177,72 @@ def test_no_byte_of_a_destroyed_weeks_names_is_left_beside_those_of_another_week
     assert all(name in data for name in names[1::2])
 
 
-def test_overwriting_takes_a_small_part_of_the_time(database, stager):
-    for token in list(fill(database))[:2]:
-        assert stager.delete(token)
-        stager.overwrite()
-    assert sum(not row.overwritten for row in everything(database)["deleted_report"]) == 1
-    stager.expire(NOW)  # whatever rests, what the hour does is done
-    assert all(row.overwritten for row in everything(database)["deleted_report"])
+def rewrite(stager: Stager) -> int:
+    """Write anew all that is due; in how many pieces."""
+    pieces = 1
+    while stager.rewrite_a_piece():
+        pieces += 1
+    assert stager.scrub()
+    return pieces
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(rewriting, "_REPORTS_AT_A_TIME", 100)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_between_two_pieces_of_rewriting_reports_are_taken_found_deleted_and_never_lost(
+    url, schema, database, stager, tmp_path
+):
+    names = fill(database)
+    tokens, deleted = iter(names), []
+    stager.delete(next(tokens))
+    pieces = 0
+    while stager.rewrite_a_piece() and pieces < 10:
+        pieces += 1
+        deleted.append(next(tokens))
+        assert stager.delete(deleted[-1])
+        late = report(b"late %d" % pieces)
+        assert stager.stage([late, late], NOW) == []
+        assert stager.stage([late], NOW) == []
+    assert pieces == 10
+    other = Stager(Database.existing(url, schema), FOUR_WEEKS)  # as after a crash
+    rewrite(other)
+    other._database.dispose()
+    data = left_in(tmp_path)
+    assert [name for token, name in names.items() if token in deleted and name in data] == []
+    rows = [row.report_id for row in everything(database)["staged_report"]]
+    assert len(rows) == len(set(rows)) == 1000 - 11 + 10
+    with database.read() as transaction:
+        assert sorted(one.report_id for one in transaction.staged_reports(WEEK, "publish")) == sorted(rows)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_close_in_the_middle_of_rewriting_takes_every_report_and_leaves_none(url, database, stager, tmp_path):
+    names = fill(database)
+    stager.delete(next(iter(names)))
+    assert stager.rewrite_a_piece() is True
+    closed = close_week(database, WEEK, generous(url), now=AFTER)
+    assert [round(table.cells[0].contributors, -1) for table in closed.releases[0].tables][:1] == [1000]
+    assert everything(database)["staged_report"] == []
+    assert [name for name in names.values() if name in left_in(tmp_path)] == []
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_rewriting_holds_a_piece_at_a_time_and_nothing_when_nothing_was_deleted(database, stager):
+    tokens = list(fill(database))
+    assert rewrite(stager) == 1
+    stager.delete(tokens[0])
+    assert rewrite(stager) == 10
+    assert rewrite(stager) == 1
 
 
 def test_a_database_of_before_learns_to_delete(url, schema, tmp_path):
     Database.create(url, schema, sandbox=False, yearly_cap=1).dispose()
     with closing(sqlite3.connect(tmp_path / "collector.db")) as older:
-        older.execute("DROP TABLE deleted_report")
+        for table in ("deleted_report", "rewriting", "staged_cell_2", "staged_report_2"):
+            older.execute(f"DROP TABLE {table}")
     opened = Database.existing(url, schema)
     assert Stager(opened, FOUR_WEEKS).delete(TOKEN) is False
     with opened.write() as transaction:
@@ -197,12 +252,17 @@ def test_a_database_of_before_learns_to_delete(url, schema, tmp_path):
 
 @pytest.mark.parametrize("sandbox", [False, True])
 def test_204_is_answered_when_the_report_is_gone_and_404_from_then_on(make_app, url, schema, tmp_path, sandbox):  # noqa: F811
-    app = make_app(Settings(db=url, sandbox=sandbox), clock=fixed(NOW), schema=schema)
+    settings = Settings(db=url, sandbox=sandbox)
+    app = make_app(settings, clock=fixed(NOW), schema=schema)
     sent = example_report(token=TOKEN, schema=schema, synthetic=sandbox)
     assert post(app, encode([sent], schema)).content == b""
     assert sent.report_id.encode() in left_in(tmp_path)
     response = ask(app, "DELETE", f"/v1/reports/{TOKEN.hex().upper()}")
     assert (response.status_code, response.content) == (204, b"")
+    with TestClient(make_app(settings, clock=fixed(NOW), schema=schema)):  # it goes on where the last one ended
+        deadline = time.monotonic() + 20
+        while sent.report_id.encode() in left_in(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.01)
     assert sent.report_id.encode() not in left_in(tmp_path)
     again = ask(app, "DELETE", f"/v1/reports/{TOKEN.hex()}")
     assert (again.status_code, again.json()) == (404, {"error": "nothing of that name is staged"})

@@ -22,7 +22,10 @@ COLUMNS = {
     "collector": {"id", "sandbox", "yearly_cap", "schema_version", "schema_fingerprint"},
     "staged_report": {"report_id", "week", "schema_version", "improve", "publish", "synthetic"},
     "staged_cell": {"report_id", "position", "histograms", *SCHEMA.dimension},
-    "deleted_report": {"tombstone", "week", "overwritten"},
+    "staged_report_2": {"report_id", "week", "schema_version", "improve", "publish", "synthetic"},
+    "staged_cell_2": {"report_id", "position", "histograms", *SCHEMA.dimension},
+    "rewriting": {"id", "receiving", "due"},
+    "deleted_report": {"tombstone", "week"},
     "ledger": {
         *(*RELEASE, "sequence", "schema_version", "nano_rho", "yearly_cap", "sandbox", "release"),
         *("previous", "hash"),
@@ -146,9 +149,10 @@ def test_destroying_a_large_week_leaves_no_list_of_its_reports_in_a_temporary_fi
                 opened.add(os.readlink(descriptor))
 
     with database.write() as transaction:
+        into = transaction.tables.staging[0].report
         names = [{"report_id": f"{number:064x}"} for number in range(60_000)]  # 2 MB of names stay in memory
         row = {"week": str(WEEK), "schema_version": 1, "improve": True, "publish": True, "synthetic": False}
-        transaction.connection.execute(transaction.tables.staged_report.insert(), [row | name for name in names])
+        transaction.connection.execute(into.insert(), [row | name for name in names])
         transaction.add_reports([report])
         driver = transaction.connection.connection.driver_connection
         driver.set_progress_handler(look, 20_000)
@@ -161,7 +165,7 @@ def test_destroying_a_large_week_leaves_no_list_of_its_reports_in_a_temporary_fi
 def test_the_order_of_arrival_is_kept_nowhere(database, schema):
     with database.write() as transaction:
         transaction.add_reports([example_report(schema=schema)])
-    for table in ("staged_report", "staged_cell"):
+    for table in ("staged_report", "staged_cell", "staged_report_2", "staged_cell_2"):
         with database.read() as transaction, pytest.raises(DBAPIError, match="no such column: rowid"):
             transaction.connection.exec_driver_sql(f"SELECT rowid FROM {table}")  # noqa: S608
 
