@@ -22,12 +22,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)   ## The whole path on this machine: run, consent, contribute, release
 	@$(BIN)/metavox demo
 
-# llama-cpp-python has no wheel: it is built for tests alone, not optimised, in 4 minutes on 2 cores. Without a compiler
-# those tests are skipped.
+# llama-cpp-python has no wheel: it is built for tests alone, not optimised, in 4 minutes on 2 cores. Without compilers
+# those tests are skipped, and the next `make test` looks again.
 $(PEERS): $(INSTALLED)
-	@if command -v c++ >/dev/null; then CMAKE_ARGS="$(QUICKLY)" $(BIN)/python -m pip install --quiet \
-		--disable-pip-version-check --constraint constraints.txt --editable '.[peers]'; fi
-	@touch $@
+	@if command -v cc >/dev/null && command -v c++ >/dev/null; then \
+		CMAKE_ARGS="$(QUICKLY)" $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+			--constraint constraints.txt --editable '.[peers]' && touch $@; \
+	else echo "There is no C and C++ compiler (cc, c++): tests with llama.cpp will be skipped."; fi
 
 test: $(PEERS)       ## All tests
 	@$(BIN)/pytest
