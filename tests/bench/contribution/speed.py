@@ -24,7 +24,7 @@ def compare_speed(home: Path, rounds: int) -> dict[str, Any]:
 
     Args:
         home: Of somebody who said yes.
-        rounds: An eighth of how often each is measured.
+        rounds: A twelfth of how often each is measured.
     """
     torch.set_num_threads(1)
     with LLM("metavox/tiny") as llm:
@@ -34,7 +34,7 @@ def compare_speed(home: Path, rounds: int) -> dict[str, Any]:
         }
         speeds: dict[str, list[float]] = {name: [] for name in recorders}
         _tokens_a_second(llm)
-        for at in range(8 * rounds):
+        for at in range(12 * rounds):
             for name in ("off", "on") if at % 2 else ("on", "off"):
                 llm.recorder = recorders[name]
                 speeds[name].append(_tokens_a_second(llm))
