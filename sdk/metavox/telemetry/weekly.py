@@ -12,7 +12,7 @@ from metavox.telemetry import uploader
 from metavox.telemetry.home import Home
 from metavox.telemetry.journal import Journal, forget, tried_reports
 from metavox.telemetry.ledger import ONE_TRY, StoredReport
-from metavox.telemetry.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent
+from metavox.telemetry.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent, Unreachable
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import Counts, count, make_report
@@ -141,11 +141,19 @@ def delete(
     on_their_way = [report.busy_until - now for report in reports if report.busy_until is not None]
     if on_their_way:
         sleep(min(max([*on_their_way, timedelta(0)]), ONE_TRY).total_seconds())
-    answers = {report.week: ask(report.token, Address.parse(report.collector or "")) for report in reports}
+    answers = {report.week: _deletion(report, ask) for report in reports}
     settled = [week for week, answer in answers.items() if isinstance(answer, Deleted | Gone)]
     if settled:
         forget(home, settled)
     return answers
+
+
+def _deletion(report: StoredReport, ask: Delete) -> Deletion:
+    try:
+        address = Address.parse(report.collector or "")
+    except ValueError:  # a journal that somebody has edited
+        return Unreachable("the journal names no collector")
+    return ask(report.token, address)
 
 
 def sample(spans: Iterable[Span], consent: Consent, schema: Schema, token: bytes) -> bytes | None:

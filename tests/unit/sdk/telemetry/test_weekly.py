@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -242,6 +243,18 @@ def test_what_could_not_be_deleted_keeps_its_token_for_another_time(home: Home, 
 
     assert delete(home, NEXT_WEEK, ask=Deleting(answer)) == {WEEK: answer}
     assert delete(home, NEXT_WEEK, ask=Deleting(Deleted())) == {WEEK: Deleted()}
+
+
+def test_a_journal_that_somebody_has_edited_asks_nobody_and_keeps_the_token(home: Home):
+    tried(home, Sent())
+    with sqlite3.connect(home.journal_file) as sql:
+        sql.execute("UPDATE reports SET collector = 'file:///etc/passwd'")
+    sql.close()
+    collector = Deleting(Deleted())
+
+    assert isinstance(delete(home, NEXT_WEEK, ask=collector)[WEEK], Unreachable)
+    assert collector.asked == []
+    assert tried_reports(home.journal_file)
 
 
 def test_what_was_never_tried_asks_nobody(home: Home):
