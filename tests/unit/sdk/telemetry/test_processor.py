@@ -113,13 +113,23 @@ def test_a_request_to_a_remote_service_says_nothing_of_this_machine(provider: ob
 
 
 def test_while_contributions_are_off_no_span_is_looked_at():
-    class Untouchable:
-        def __getattr__(self, name: str) -> object:
-            raise AssertionError(f"{name} was read")
+    read: list[str] = []
 
-    processor = ContributionProcessor(Kept(on=False))
-    processor.on_start(Untouchable())
-    processor.on_end(Untouchable())
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            read.append(name)  # to raise here would prove nothing: the processor lets no error out
+            raise AttributeError(name)
+
+    kept = Kept(on=False)
+    processor = ContributionProcessor(kept)
+    processor.on_start(Watched())
+    processor.on_end(Watched())
+    assert read == []
+
+    kept.on = True
+    processor.on_start(Watched())
+    processor.on_end(Watched())
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize("broken", [None, object()])
@@ -263,6 +273,17 @@ def test_an_engine_that_metavox_instruments_itself_is_not_counted_from_others_sp
     finally:
         remove("vllm")
     assert len(counted(("other", LOCAL))) == 1
+
+
+def test_a_span_whose_status_is_an_error_is_a_failed_request():
+    kept = Kept()
+    span = provider_of(ContributionProcessor(kept)).get_tracer("other").start_span("chat", attributes=LOCAL)
+    span.set_status(trace.StatusCode.ERROR, "a secret")
+    span.end()
+
+    (failed,) = kept.spans
+    assert failed.attributes["error.type"] == "_OTHER"
+    assert "a secret" not in str(failed)
 
 
 def test_flush_and_shutdown_write_what_waits():
