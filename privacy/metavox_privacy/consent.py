@@ -160,7 +160,7 @@ def _forbidden(evidence: Evidence) -> str | None:
         )
     if evidence.policy is not None and not _policy_permits(evidence.policy):
         return "the system's policy file switches it off, or cannot be understood"
-    detected = next((name for name in CI_VARIABLES if _is_set(environment.get(name))), None)
+    detected = next((name for name in CI_VARIABLES if _is_either_set(environment, name)), None)
     if detected is not None:
         return f"an automated build or test is running ({detected} is set)"
     if evidence.is_foreign:
@@ -212,6 +212,11 @@ def _switch(environment: Mapping[str, str]) -> str:
 
 def _is_set(value: str | None) -> bool:
     return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def _is_either_set(environment: Mapping[str, str], name: str) -> bool:
+    """Windows knows each name in capitals alone, whoever set it."""
+    return _is_set(environment.get(name)) or _is_set(environment.get(name.upper()))
 
 
 def _policy_permits(text: str | Unreadable) -> bool:

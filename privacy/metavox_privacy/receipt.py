@@ -19,7 +19,7 @@ from typing import Any, Final
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Scope, Unreadable
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import LANGUAGES, notice_hash
-from metavox_privacy.receipt_graph import DECLARATION, GRANTED, STATUS, receipt_graph
+from metavox_privacy.receipt_graph import DECLARATION, EXPRESSED, GRANTED, STATUS, receipt_graph
 from metavox_privacy.schema import SCHEMA, Schema
 
 LONGEST_RECEIPT: Final = 256 * 1024
@@ -95,9 +95,12 @@ def _identifier(content: Mapping[str, Any]) -> str:
 
 
 def _answer_of(document: dict[str, Any]) -> Answer:
-    statuses = {_purpose(record): _status(record) for record in document["dpv:hasRecordOfActivity"]}
-    if tuple(statuses) != PURPOSES:
-        raise ValueError("other purposes")
+    records = document["dpv:hasRecordOfActivity"]
+    statuses = dict(zip(map(_purpose, records), map(_status, records), strict=True))
+    if tuple(statuses) != PURPOSES or len(records) != len(statuses):
+        raise ValueError("not one record for each purpose")
+    if not isinstance(document[DECLARATION], dict):
+        raise ValueError("an answer to nothing")
     language, scope = document["dpv:hasNotice"]["dct:language"], document["metavox:scope"]
     version, collector = document["metavox:schemaVersion"], document["metavox:collector"]
     if language not in LANGUAGES or scope not in _SCOPES or type(version) is not int:
@@ -135,7 +138,10 @@ def _purpose(record: Mapping[str, Any]) -> Purpose:
 
 
 def _status(record: Mapping[str, Any]) -> str:
-    status = record["dpv:hasConsentStatus"]["@type"][0]
+    types = record["dpv:hasConsentStatus"]["@type"]
+    if not isinstance(types, list):
+        raise TypeError("no list")
+    (status,) = (one for one in types if one != EXPRESSED)
     if status not in STATUS.values():
         raise ValueError("an unknown status")
     return _text(status)

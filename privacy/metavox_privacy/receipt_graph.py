@@ -30,6 +30,7 @@ STATUS: Final = {
     "withdrawn": "dpv:ConsentWithdrawn",
 }
 GRANTED: Final = STATUS["given"]
+EXPRESSED: Final = "dpv:ExpressedConsent"
 
 BUYERS: Final = ("hardware vendors", "cloud providers", "software companies", "researchers", "analysts")
 """The kinds of companies and people to whom datasets are sold or given."""
@@ -153,7 +154,7 @@ def _event(purpose: Purpose, answer: Answer) -> Node:
         status = "refused" if answer.ask_again_after is None else "deferred"
         end, until = "another answer", answer.ask_again_after
     return {
-        "@type": [STATUS[status], "dpv:ExpressedConsent"] if status == "given" else [STATUS[status]],
+        "@type": [STATUS[status], EXPRESSED] if status == "given" else [STATUS[status]],
         "dpv:isIndicatedAtTime": answer.answered_at.isoformat(),
         "dpv:isIndicatedBy": {"@id": "_:person"},
         "dpv:hasIndicationMethod": "an answer to the question about this purpose alone; none was a yes by default",

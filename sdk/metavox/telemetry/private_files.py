@@ -37,10 +37,10 @@ def is_another_users(found: os.stat_result) -> bool:
 
 def is_somebody_elses(folder: Path) -> bool:
     """Whether a folder, or the nearest one above it that exists, is another user's, or a link of theirs."""
-    nearest = _nearest(folder)
     try:
+        nearest = _nearest(folder)
         return is_another_users(nearest.lstat()) or is_another_users(nearest.stat())
-    except OSError:  # a link that leads nowhere: nobody's, which is no place for an answer
+    except OSError:  # a link that leads nowhere, or a current folder that is gone: no place for an answer
         return True
 
 

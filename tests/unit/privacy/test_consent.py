@@ -139,6 +139,10 @@ def test_every_build_system_means_off_and_is_named(name: str):
     assert len(AUTOMATION[name]) > 1
 
 
+def test_a_build_system_is_known_where_every_variable_is_in_capitals():
+    assert not decision({"BAMBOO_PLANKEY": "PROJECT-PLAN"}).granted  # as Windows has it
+
+
 def test_a_build_system_that_says_false_is_none():
     assert decision({"CI": "false", "BUILD_ID": ""}).granted
 

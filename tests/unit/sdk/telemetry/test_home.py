@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry import switch
+from metavox.telemetry import private_files, switch
 from metavox.telemetry.home import AnsweredMeanwhile, Home
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Unreadable
 from metavox_privacy.fields import Purpose
@@ -356,6 +356,17 @@ def test_a_link_of_somebody_elses_does_not_make_a_home_the_superusers(tmp_path: 
         give_away(link)
 
     assert Home(link, mine, tmp_path / "no-policy.json").is_foreign()
+
+
+def test_a_folder_below_a_current_one_that_is_gone_is_no_place_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert not Home.from_environment({"METAVOX_HOME": "relative"}).consent({}).granted
+    assert private_files.is_somebody_elses(Path("relative"))
 
 
 def test_the_superuser_at_home_is_somebody_as_others_are(tmp_path: Path):
