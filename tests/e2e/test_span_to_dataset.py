@@ -35,6 +35,7 @@ from metavox_privacy.report import count, make_report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import encode
+from tests.unit.sdk.cli.shared import run as run_verb
 
 PROMPT = "The passport number of Ada Quillfeather is 4711-QX and"
 PROJECT = "quillfeather-secret-project"
@@ -216,6 +217,12 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
         assert len(content) > 500, name
         for secret in private:
             assert secret.encode() not in content, (name, secret)
+    # whoever withdraws now is told that it is too late for this week
+    withdrawn = run_verb(home.config, "telemetry", "off", "--delete")
+    assert withdrawn.exit_code == 0, withdrawn.stderr
+    assert f"{week}: no longer at {url}" in withdrawn.stdout
+    assert "its week is closed" in withdrawn.stdout
+    assert not home.journal_file.exists()
     # destroyed means destroyed: the report's name is in no page of the file any more
     assert report_id(preview.body).encode() in staged_bytes
     assert report_id(preview.body).encode() not in released_bytes
