@@ -25,6 +25,7 @@ import torch
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.transformers import Clock
+from metavox.telemetry.instrument.transformers_answer import peak_memory, read_answer
 from metavox.telemetry.instrument.transformers_model import describe, number_format
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
@@ -425,6 +426,24 @@ def test_a_device_is_waited_for_before_the_first_tokens_time(monkeypatch: pytest
         Clock()(step, None)
 
     assert waited == ["stream", "device"]
+
+
+@pytest.mark.parametrize(("before", "after", "told"), [(5, 9, 9), (9, 9, None)])
+def test_a_peak_of_memory_is_a_requests_only_if_it_was_raised_by_it(
+    before: int, after: int, told: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    on_cuda = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: after)
+
+    (answer,) = read_answer(on_cuda, torch.zeros(1, 4), (), 1, 1, peak_before=before)
+    assert answer.memory_bytes == told
+
+
+def test_the_memory_of_one_of_several_devices_is_no_models(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 9)
+    spread = SimpleNamespace(device=torch.device("cuda"), hf_device_map={"a": 0, "b": 1})
+
+    assert peak_memory(spread) is None
 
 
 def test_a_recipe_of_somebody_elses_gets_no_criterion_of_ours(kept: Kept, model: Any, ids: torch.Tensor):

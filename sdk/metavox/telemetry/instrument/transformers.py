@@ -17,7 +17,7 @@ from typing import Any
 from metavox.telemetry.instrument.described import Asked, Measured
 from metavox.telemetry.instrument.observer import Observer, quietly
 from metavox.telemetry.instrument.patch import wrap
-from metavox.telemetry.instrument.transformers_answer import Answer, read_answer
+from metavox.telemetry.instrument.transformers_answer import Answer, peak_memory, read_answer
 from metavox.telemetry.instrument.transformers_model import describe
 
 _SETTINGS = {
@@ -85,7 +85,13 @@ def _tell(
     end_time: int,
 ) -> None:
     answers = read_answer(
-        model, result, call.eos, call.prompt_length, call.num_prompts, has_other_ends=call.has_other_ends
+        model,
+        result,
+        call.eos,
+        call.prompt_length,
+        call.num_prompts,
+        has_other_ends=call.has_other_ends,
+        peak_before=call.peak_before,
     )
     measured = _measured(call, answers, clock, began, took, end_time)
     observer.finished(describe(model), list(zip(_asked(call, start_time), measured, strict=True)))
@@ -144,6 +150,7 @@ class Call:
         is_streamed: Whether there is a streamer.
         eos: Ids of the tokens that end a sequence.
         has_other_ends: Whether anything else than these and the length may end one.
+        peak_before: Bytes; see `peak_memory`.
         inputs: Gives each prompt's length without padding, None where it is not known.
         settings: ``gen_ai.request.*``.
     """
@@ -156,6 +163,7 @@ class Call:
     is_streamed: bool
     eos: tuple[int, ...]
     has_other_ends: bool
+    peak_before: int | None
     inputs: Callable[[], list[int | None]]
     settings: Mapping[str, Any]
 
@@ -185,6 +193,7 @@ def _call(model: Any, given: Mapping[str, Any]) -> Call:
         is_streamed=given.get("streamer") is not None,
         eos=tuple(eos) if isinstance(eos, list | tuple) else () if eos is None else (int(eos),),
         has_other_ends=bool(given.get("stopping_criteria") or setting("stop_strings") or setting("max_time")),
+        peak_before=peak_memory(model),
         inputs=lambda: _lengths(prompt, given.get("attention_mask")),
         settings={to: given.get(name) for name, to in _SETTINGS.items()},
     )

@@ -14,7 +14,7 @@ class Answer:
         tokens: Of all of them, the ends included; None when they cannot be told from what fills up a row.
         longest: Columns that the call added, whichever prompt took the longest.
         reasons: Of each: "stop" where an end token stands, else "length"; () when it may have been anything else.
-        memory_bytes: The peak that PyTorch allocated on a CUDA device.
+        memory_bytes: The peak that PyTorch allocated on a CUDA device; None where it was not in this call.
     """
 
     tokens: int | None
@@ -31,6 +31,7 @@ def read_answer(
     num_prompts: int,
     *,
     has_other_ends: bool = False,
+    peak_before: int | None = None,
 ) -> list[Answer]:
     """The answers to each prompt.
 
@@ -41,8 +42,10 @@ def read_answer(
         prompt_length: How many columns are the prompt's.
         num_prompts: How many prompts there were.
         has_other_ends: Whether anything else than an end token or the length may have ended an answer.
+        peak_before: What `peak_memory` gave before the call.
     """
-    memory = _memory(model)
+    peak = peak_memory(model)
+    memory = peak if peak is not None and peak_before is not None and peak > peak_before else None
     sequences = getattr(result, "sequences", result)
     if getattr(sequences, "ndim", 0) != 2 or sequences.shape[0] % num_prompts:
         return [Answer(None, None, (), memory)] * num_prompts
@@ -68,8 +71,12 @@ def _row(tokens: list[int], eos: tuple[int, ...]) -> tuple[int, str]:
     return (min(ends), "stop") if ends else (len(tokens), "length")
 
 
-def _memory(model: Any) -> int | None:
-    if model.device.type != "cuda":
+def peak_memory(model: Any) -> int | None:
+    """Bytes that PyTorch had allocated at most on the model's one CUDA device since the program, or someone, began.
+
+    Where a call did not raise it, the peak was of something else, such as training, and says nothing of the call.
+    """
+    if model.device.type != "cuda" or len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
         return None
     import torch
 
