@@ -41,8 +41,12 @@ class Writer:
         thread = threading.Thread(target=self._run, name="metavox-journal", daemon=False)
         try:
             thread.start()
-        except RuntimeError:  # there can be no more threads; the next request tries again
-            return
+        except RuntimeError:
+            if (
+                not threading.main_thread().is_alive()
+            ):  # the program is ending, and Python starts no thread any more
+                self._write()
+            return  # else there can be no more threads for now; the next request tries again
         self._thread = thread
 
     def _run(self) -> None:

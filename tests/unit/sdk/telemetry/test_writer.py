@@ -61,3 +61,18 @@ def test_where_no_thread_can_be_started_the_next_request_tries_again(monkeypatch
     writer.wake()
 
     assert written.wait(20)
+
+
+def test_where_python_starts_no_thread_any_more_since_it_ends_what_waits_is_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    written = threading.Event()
+    over = threading.Thread()  # never started: not alive
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading, "main_thread", lambda: over)
+    Writer(written.set).wake()
+
+    assert written.is_set()
