@@ -38,16 +38,13 @@ class Writer:
                     self._start()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="metavox-journal", daemon=False)
+        self._thread = threading.Thread(target=self._run, name="metavox-journal", daemon=False)
         try:
-            thread.start()
-        except RuntimeError:
-            if (
-                not threading.main_thread().is_alive()
-            ):  # the program is ending, and Python starts no thread any more
+            self._thread.start()  # it may be over, and have said so, before this returns
+        except RuntimeError:  # there can be no more threads for now; the next request tries again
+            self._thread = None
+            if not threading.main_thread().is_alive():  # or never: the program is ending
                 self._write()
-            return  # else there can be no more threads for now; the next request tries again
-        self._thread = thread
 
     def _run(self) -> None:
         self._prepare()

@@ -76,3 +76,21 @@ def test_where_python_starts_no_thread_any_more_since_it_ends_what_waits_is_writ
     Writer(written.set).wake()
 
     assert written.is_set()
+
+
+def test_a_thread_that_is_over_before_its_start_returns_is_not_taken_for_one_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    start = threading.Thread.start
+    written: list[int] = []
+
+    def start_and_wait(thread: threading.Thread) -> None:
+        start(thread)
+        thread.join(20)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+    writer = Writer(lambda: written.append(1), pause=0)
+    for _ in range(3):
+        writer.wake()
+
+    assert len(written) == 3
