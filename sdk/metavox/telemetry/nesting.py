@@ -7,6 +7,9 @@ import threading
 MOST = 4096
 """How many spans are remembered; a span that outlives so many others may be counted twice."""
 
+DEEPEST = 64
+"""How many spans around a span are looked at; ids that somebody made up may go round in a circle."""
+
 
 class Nesting:
     """Which spans belong together. One request is told by the innermost span that tells it, and by one tracer.
@@ -51,7 +54,7 @@ class Nesting:
 
     def _ancestors(self, parent_id: int | None) -> list[int]:
         found: list[int] = []
-        while parent_id is not None and parent_id not in found and len(found) < 64:
+        while parent_id is not None and len(found) < DEEPEST:
             found.append(parent_id)
             parent_id = self._parents.get(parent_id)
         return found

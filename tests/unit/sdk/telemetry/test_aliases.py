@@ -144,6 +144,11 @@ def test_an_odd_time_is_no_time(odd: object):
     assert found == {DURATION: 1.0}
 
 
+@pytest.mark.parametrize("name", [TPOT, "gen_ai.server.tbt", RATE])
+def test_no_time_between_tokens_is_written_as_nought_and_is_none(name: str):
+    assert words({name: 0.0}) == {DURATION: 1.0}
+
+
 def test_only_a_stream_has_a_first_chunk():
     assert words({"gen_ai.response.time_to_first_chunk": 0.2})["gen_ai.request.stream"] is True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metavox.telemetry.nesting import MOST, Nesting
+from metavox.telemetry.nesting import DEEPEST, MOST, Nesting
 
 
 @pytest.fixture
@@ -62,3 +62,22 @@ def test_what_is_remembered_is_bounded(nesting: Nesting):
 
     assert len(nesting._parents) <= MOST
     assert len(nesting._counted) <= MOST
+
+
+def test_spans_that_say_they_are_around_one_another_are_looked_at_a_bounded_number_of_times():
+    nesting = Nesting()
+    nesting.began(1, 2)
+    nesting.began(2, 1)
+
+    assert nesting.claim(1, 2, "vllm", "one")
+    assert not nesting.claim(2, 1, "vllm", "one")
+
+
+def test_of_spans_around_a_request_the_innermost_are_not_counted_again():
+    nesting = Nesting()
+    for span in range(2, DEEPEST + 3):
+        nesting.began(span - 1, span)
+
+    assert nesting.claim(1, 2, "vllm", "one")
+    assert not nesting.claim(DEEPEST + 1, DEEPEST + 2, "vllm", "one")
+    assert nesting.claim(DEEPEST + 2, None, "vllm", "one")
