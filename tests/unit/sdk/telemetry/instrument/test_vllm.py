@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
+import weakref
 from types import ModuleType
 from typing import Any
 
@@ -113,6 +116,28 @@ def test_a_prompt_of_token_ids_is_one_request(kept: Kept, prompts: Any, number: 
         LLM(error=MemoryError()).generate(prompts)
 
     assert len(kept.spans) == number
+
+
+def test_what_a_failed_call_held_is_free_when_its_error_is(kept: Kept, monkeypatch: pytest.MonkeyPatch):
+    class Held:
+        """What the engine had, such as a tensor."""
+
+    held: list[Any] = []
+
+    def broken(*args: Any) -> None:
+        tensor = Held()
+        held.append(weakref.ref(tensor))
+        raise RuntimeError
+
+    monkeypatch.setattr(LLM, "_run", broken)
+    gc.disable()
+    try:
+        with contextlib.suppress(RuntimeError):
+            LLM().generate("prompt")
+        assert held[0]() is None
+    finally:
+        gc.enable()
+    assert len(kept.spans) == 1
 
 
 def test_what_vllm_gives_back_is_what_the_caller_gets(kept: Kept):
