@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from metavox.telemetry import switch
 from metavox.telemetry.automatic import COLLECTOR_VARIABLE, AutomaticUpload
-from metavox.telemetry.forks import loading_journal
+from metavox.telemetry.forks import loading
 from metavox.telemetry.home import Home
 from metavox.telemetry.tally import Tally
 from metavox.telemetry.writer import Writer
@@ -135,9 +135,7 @@ class Contribution:
     def _look(self) -> None:
         consent = _UNDECIDED
         try:
-            with (
-                loading_journal
-            ):  # what is imported or worked out once has locks of its own, which a fork must not cut
+            with loading:  # what is imported or worked out once has locks of its own
                 consent = self._decide()
                 if consent.granted:
                     anonymize(Span("", 0, time.time_ns(), {"gen_ai.request.model": ""}), self._schema)
@@ -185,7 +183,7 @@ def _tell(error: Exception) -> None:
 
 def _load_journal() -> None:
     """Late, so that who says no loads no SQLite; raises nothing that an import does not."""
-    with loading_journal:  # this may be a thread, and a child forked from the middle of an import waits for its end
+    with loading:  # this may be a thread, and a child forked from the middle of an import waits for its end
         import metavox.telemetry.journal  # noqa: F401
 
 

@@ -52,6 +52,6 @@ class ForkGuard:
 
 # All of them here, so that they are there before the first of our threads: a guard that came to be while a fork
 # waits for another one would not have been asked.
-loading_journal = ForkGuard()
+loading = ForkGuard()
 loading_upload = ForkGuard()
 transactions = ForkGuard()
