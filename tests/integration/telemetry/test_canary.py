@@ -10,12 +10,15 @@ import io
 import json
 import logging
 import os
+import shutil
 import socket
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from importlib.resources import files
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -25,6 +28,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
+from metavox.errors import InvalidRequest
 from metavox.params import SamplingParams
 from metavox.telemetry import ContributionProcessor, readable, transport, uploader, weekly
 from metavox.telemetry import contribution as contribution_module
@@ -246,6 +250,38 @@ def test_no_verb_tells_a_secret(home: Home, secret: tuple[str, str], attribute: 
 
     assert places["answer"]
     assert found(inner, planted, places) == []
+
+
+def test_real_requests_leave_nothing_of_what_was_said(home: Home, tmp_path: Path):
+    from metavox import LLM
+
+    said = {name: core(name, 11) for name in sorted(ALPHABETS) if name != "lone surrogates"}
+    folder = tmp_path / said["letters"] / "model"
+    shutil.copytree(str(files("metavox") / "tiny"), folder)
+    home.journal_file.unlink(missing_ok=True)
+    contribution = Contribution.from_environment({}, home)
+    params = SamplingParams(max_tokens=48, temperature=0, ignore_eos=True, stop=[said["digits"]])
+    with logs() as logged, machine_of(said["letters"]), LLM(str(folder)) as llm:
+        llm.recorder = Recorder(llm.info, contribution)
+        outputs = llm.generate(
+            [f"Once upon a time {secret} said" for secret in said.values()], params, use_tqdm=False
+        )
+        streamed = "".join(map(str, llm.stream(f"The secret is {said['composed']}", params)))
+        with pytest.raises(InvalidRequest):
+            llm.generate(said["emoji"] * 2000, params)
+        contribution.flush()
+    consent, now = home.consent({}), datetime.now(timezone.utc)
+    opened = Journal(home.journal_file, consent, SCHEMA, now)
+    bodies = [shown.body for shown in weekly.preview(opened, consent, SCHEMA, now)]
+
+    assert requests_in(home) == len(said) + 1
+    assert bodies
+    log = logged.getvalue().encode("utf-8", "surrogatepass")
+    places = {"journal": all_bytes(home), "body": b"|".join(bodies), "logs": log}
+    answers = [str(output)[:40] for output in outputs] + [streamed[:40]]
+    assert all(len(answer) > 12 for answer in answers)
+    for secret in (*said.values(), *answers):
+        assert found(secret, secret, places) == []
 
 
 @settings(max_examples=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,10 @@ import pytest
 
 from metavox.telemetry.home import Home
 from metavox_kernels.native.build import COMPILERS
-from metavox_privacy.consent import CI_VARIABLES, Answer
+from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
+from tests.integration.telemetry.shared import clean_environment, everything_in, run
 
 GUARDED = """
 import os, sys
@@ -59,16 +59,26 @@ print("done", telemetry.status().rule)
 """
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home after the first request on a machine, which compiles operations if there is a compiler."""
+    home = tmp_path_factory.mktemp("compiled")
+    script = "from metavox import LLM; LLM('metavox/tiny').generate('Once')"
+    done = run(script, of_its_own(home), warnings="default", patience=200)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
 @pytest.mark.parametrize("recorded", [None, frozenset()], ids=["nobody was asked", "the answer was no"])
-def test_a_request_without_consent_opens_no_connection_and_writes_no_file(tmp_path: Path, recorded):
+def test_a_request_without_consent_opens_no_connection_and_writes_no_file(tmp_path: Path, compiled: Path, recorded):
     home = tmp_path / "home"
     home.mkdir()
-    environment = clean_environment(home)
+    environment = of_its_own(home)
     config = Home(home / ".config" / "metavox", home / ".local" / "state" / "metavox")
     if recorded is not None:
         now = datetime.now(timezone.utc)
         config.record(Answer(recorded, now, notice_hash(SCHEMA), SCHEMA.version))
-    compile_operations(home)
+    shutil.copytree(compiled, home, dirs_exist_ok=True)
     before = everything_in(home)
     work = tmp_path / "work"
     work.mkdir()
@@ -96,43 +106,20 @@ def test_importing_metavox_loads_no_torch_and_starts_no_thread_and_prints_nothin
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=clean_environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+        env=of_its_own(tmp_path), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_engine_keeps_its_compiled_operations_and_nothing_else(tmp_path: Path):
-    compile_operations(tmp_path)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+def test_the_engine_keeps_its_compiled_operations_and_nothing_else(compiled: Path):
+    files = [path for path in compiled.rglob("*") if path.is_file()]
     assert all(path.suffix == ".so" for path in files)
-    assert {path.parent for path in files} <= {tmp_path / ".cache" / "metavox" / "native"}
+    assert {path.parent for path in files} <= {compiled / ".cache" / "metavox" / "native"}
     assert files or not any(map(shutil.which, COMPILERS))
 
 
-def compile_operations(home: Path) -> None:
-    """What the first request on a machine does, if it has a compiler."""
-    script = "from metavox import LLM; LLM('metavox/tiny').generate('Once')"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=clean_environment(home),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def clean_environment(home: Path) -> dict[str, str]:
-    """This process's environment without what would switch contributions off, so that only the answer does."""
-    dropped = {*CI_VARIABLES, "DO_NOT_TRACK", "METAVOX_TELEMETRY", "METAVOX_HOME", "METAVOX_COLLECTOR_URL"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    kept = {name: value for name, value in kept.items() if not name.startswith("XDG_")}
-    # Python itself writes bytecode beside the sources of an editable install.
-    return {**kept, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def everything_in(folder: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+def of_its_own(home: Path) -> dict[str, str]:
+    """The environment of somebody who has nothing yet, not even compiled operations."""
+    return clean_environment(home, XDG_CACHE_HOME=str(home / ".cache"))
