@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,6 +254,35 @@ def test_what_a_caller_throws_into_a_stream_is_no_failure_of_the_engine(kept: Ke
         chunks.throw(KeyError("mine"))
 
     assert kept.spans == []
+
+
+def test_a_model_that_is_closed_before_its_stream_is_still_told_of(file: Path, pytestconfig: pytest.Config):
+    """Asked for anything afterwards, llama.cpp ends the process."""
+    program = f"""
+import llama_cpp
+from metavox.telemetry.instrument import instrument
+from metavox.telemetry.instrument.llama_cpp_model import describe
+from tests.unit.sdk.telemetry.recordings import Kept
+kept = Kept()
+instrument("llama_cpp", contribution=kept)
+llama = llama_cpp.Llama({str(file)!r}, n_ctx=64, n_threads=1, verbose=False)
+stream = llama.create_completion("hello", max_tokens=2, stream=True)
+while not next(stream)["choices"][0]["finish_reason"]:
+    pass
+llama.close()
+stream.close()
+print(len(kept.spans))
+other = llama_cpp.Llama({str(file)!r}, n_ctx=64, n_threads=1, verbose=False)
+other.close()
+try:
+    describe(other)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\nThe model was closed.\n"), done.stderr
 
 
 def test_a_stream_that_outlives_the_instrumentation_goes_on_and_is_not_told_wrongly(kept: Kept, llama: Any):

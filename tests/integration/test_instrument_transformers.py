@@ -203,6 +203,15 @@ def test_assisted_decoding_is_one_request_though_the_assistant_generates(
     assert 0 < told[TPOT] < told[DURATION]
 
 
+def test_a_single_token_has_a_first_and_nothing_after_it(kept: Kept, model: Any, ids: torch.Tensor):
+    generate(model, ids, max_new_tokens=1)
+
+    told = only(kept)
+    assert told["gen_ai.usage.output_tokens"] == 1
+    assert 0 < told[TTFT] <= told[DURATION]
+    assert TPOT not in told
+
+
 def test_embeddings_as_the_prompt_are_counted_as_its_tokens(kept: Kept, model: Any, ids: torch.Tensor):
     generate(model, inputs_embeds=model.get_input_embeddings()(ids))
 

@@ -55,8 +55,8 @@ def patch(observer: Observer) -> Callable[[], None]:
             chunks = original(model, *args, **kwargs)
             if not isinstance(chunks, Generator):  # somebody else has wrapped it, with what is no generator
                 return chunks
-            return _stream(observer, model, tokens, chunks)
-        return _whole(observer, model, tokens, lambda: original(model, *args, **kwargs))
+            return _stream(observer, tokens, chunks)
+        return _whole(observer, tokens, lambda: original(model, *args, **kwargs))
 
     def generate(original: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tokens, generated = _current.get(), original(model, *args, **kwargs)
@@ -69,7 +69,7 @@ def patch(observer: Observer) -> Callable[[], None]:
             return _timed(tokens, generated)
         alone = Tokens(model, given, is_streamed=True, operation="text_completion")
         alone.prompted(given)
-        return _alone(observer, model, alone, generated)
+        return _alone(observer, alone, generated)
 
     return wrap(llama, {"create_chat_completion": chat, "create_completion": complete, "generate": generate})
 
@@ -83,12 +83,15 @@ class Tokens:
 
     Attributes:
         model: Whose they are; a model that drafts for another has its own, which are parts of the request.
+        described: The model, looked at before its work begins: afterwards its memory may be given back, and to ask
+            it then would end the process.
         count: How many came, the one that ends an answer included.
         last: Seconds of work until the last one.
     """
 
     def __init__(self, model: Any, given: Mapping[str, Any], *, is_streamed: bool, operation: str) -> None:
         self.model = model
+        self.described = quietly(describe, model)
         self._settings = {to: given.get(name) for name, to in _SETTINGS.items() if given.get(name) is not None}
         self._is_streamed = is_streamed
         self._operation = operation
@@ -158,21 +161,21 @@ class Tokens:
         )
 
 
-def _whole(observer: Observer, model: Any, tokens: Tokens, complete: Callable[[], Any]) -> Any:
-    with _told_when_failed(observer, model, tokens), tokens.counting():
+def _whole(observer: Observer, tokens: Tokens, complete: Callable[[], Any]) -> Any:
+    with _told_when_failed(observer, tokens), tokens.counting():
         result = complete()
     duration = tokens.ended()
-    quietly(lambda: _finished(observer, model, tokens, duration, _reasons(result)))
+    quietly(lambda: _finished(observer, tokens, duration, _reasons(result)))
     return result
 
 
-def _stream(observer: Observer, model: Any, tokens: Tokens, chunks: Any) -> Generator[Any, None, None]:
+def _stream(observer: Observer, tokens: Tokens, chunks: Any) -> Generator[Any, None, None]:
     """The chunks as they come. A stream that is left before its answer has ended is no finished request."""
     reasons: tuple[str, ...] = ()
     tokens.begin()
     try:
         while True:
-            with _told_when_failed(observer, model, tokens), tokens.counting():
+            with _told_when_failed(observer, tokens), tokens.counting():
                 chunk = next(chunks, _END)
             if chunk is _END:
                 return
@@ -183,7 +186,7 @@ def _stream(observer: Observer, model: Any, tokens: Tokens, chunks: Any) -> Gene
         duration = tokens.ended()
         chunks.close()
         if reasons:
-            quietly(lambda: _finished(observer, model, tokens, duration, reasons))
+            quietly(lambda: _finished(observer, tokens, duration, reasons))
 
 
 def _reasons(result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -205,14 +208,14 @@ def _timed(tokens: Tokens, generated: Any) -> Generator[Any, Any, None]:
         generated.close()
 
 
-def _alone(observer: Observer, model: Any, tokens: Tokens, generated: Any) -> Generator[Any, Any, None]:
+def _alone(observer: Observer, tokens: Tokens, generated: Any) -> Generator[Any, Any, None]:
     """The tokens of ``Llama.generate`` called by itself: it never ends, so whoever leaves it has had enough."""
     sent, has_failed = None, True
     tokens.begin()
     try:
         while True:
             try:
-                with _told_when_failed(observer, model, tokens):
+                with _told_when_failed(observer, tokens):
                     token = generated.send(sent)
             except StopIteration:
                 break
@@ -225,25 +228,25 @@ def _alone(observer: Observer, model: Any, tokens: Tokens, generated: Any) -> Ge
         tokens.ended()
         generated.close()
         if tokens.count and not has_failed:
-            quietly(lambda: _finished(observer, model, tokens, tokens.last, ()))
+            quietly(lambda: _finished(observer, tokens, tokens.last, ()))
 
 
-def _finished(observer: Observer, model: Any, tokens: Tokens, duration: float, reasons: tuple[str, ...]) -> None:
+def _finished(observer: Observer, tokens: Tokens, duration: float, reasons: tuple[str, ...]) -> None:
     if tokens.count:  # none were seen where the patches were taken back meanwhile
-        observer.finished(describe(model), [(tokens.asked(), tokens.measured(duration, reasons))])
+        observer.finished(tokens.described, [(tokens.asked(), tokens.measured(duration, reasons))])
 
 
-def _failed(observer: Observer, model: Any, tokens: Tokens, error: BaseException) -> None:
-    observer.failed(describe(model), [tokens.asked()], error, has_begun=tokens.count > 0)
+def _failed(observer: Observer, tokens: Tokens, error: BaseException) -> None:
+    observer.failed(tokens.described, [tokens.asked()], error, has_begun=tokens.count > 0)
 
 
 @contextmanager
-def _told_when_failed(observer: Observer, model: Any, tokens: Tokens) -> Iterator[None]:
+def _told_when_failed(observer: Observer, tokens: Tokens) -> Iterator[None]:
     try:
         with observer.request():
             yield
     except StopIteration:
         raise
     except BaseException as raised:
-        quietly(_failed, observer, model, tokens, raised)
+        quietly(_failed, observer, tokens, raised)
         raise

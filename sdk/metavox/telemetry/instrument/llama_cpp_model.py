@@ -32,7 +32,7 @@ _known: WeakKeyDictionary[Any, Model] = WeakKeyDictionary()
 
 
 def describe(llama: Any) -> Model:
-    """What is loaded; looked up once."""
+    """What is loaded; looked up once. Raises ValueError when it was closed before."""
     found = _known.get(llama)
     if found is None:
         found = _known[llama] = _describe(llama)
@@ -41,6 +41,8 @@ def describe(llama: Any) -> Model:
 
 def _describe(llama: Any) -> Model:
     library = import_module("llama_cpp")
+    if not llama.model:  # its library would follow the null pointer
+        raise ValueError("The model was closed.")
     metadata: Mapping[str, str] = llama.metadata
     architecture = metadata.get("general.architecture")
     return Model(

@@ -82,6 +82,11 @@ def test_a_provider_that_is_no_engine_is_skipped_even_at_a_local_address(provide
     assert here({"gen_ai.provider.name": provider, "server.address": "localhost"}) is None
 
 
+def test_an_engine_that_the_schema_does_not_know_is_not_taken_for_its_provider():
+    attributes = {"metavox.engine.name": "somebodys", "gen_ai.provider.name": "vllm", "server.address": "localhost"}
+    assert here(attributes, loaded=("vllm",)) is None
+
+
 def test_the_engine_behind_a_protocol_is_here_when_the_program_says_so():
     assert here({"gen_ai.provider.name": "openai"}, behind="vllm") == "vllm"
     assert here({"llm.system": "openai"}, behind="vllm") == "vllm"
