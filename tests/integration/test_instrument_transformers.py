@@ -448,6 +448,29 @@ def test_a_peak_of_memory_is_a_requests_only_if_it_was_raised_by_it(
     assert answer.memory_bytes == told
 
 
+@pytest.mark.parametrize(
+    ("placed", "asked"),
+    [
+        ({"a": 0, "b": 1}, ["cuda:0", "cuda:1"]),
+        ({"a": 0, "b": 0}, "cuda:0"),
+        ({"a": 0, "b": "cpu"}, ["cpu", "cuda:0"]),
+        ({"a": 0, "b": "disk"}, None),
+        ({"a": "meta"}, None),
+        (None, "cpu"),
+    ],
+)
+def test_a_models_hardware_is_all_that_it_is_spread_over_and_nobodys_when_part_of_it_waits_elsewhere(
+    placed: Any, asked: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+):
+    found: list[Any] = []
+    monkeypatch.setattr("metavox.telemetry.instrument.transformers_model.detect", found.append)
+    monkeypatch.setattr(model, "hf_device_map", placed, raising=False)
+    monkeypatch.setattr("metavox.telemetry.instrument.transformers_model._known", weakref.WeakKeyDictionary())
+    describe(model)
+
+    assert found == ([asked] if asked else [])
+
+
 def test_the_memory_of_one_of_several_devices_is_no_models(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 9)
     spread = SimpleNamespace(device=torch.device("cuda"), hf_device_map={"a": 0, "b": 1})

@@ -101,7 +101,7 @@ def test_a_chat_is_one_request_though_it_calls_generate(kept: Kept):
     assert only(kept)["gen_ai.operation.name"] == "chat"
 
 
-@pytest.mark.parametrize(("messages", "number"), [(CHAT, 1), ([CHAT, CHAT], 2)])
+@pytest.mark.parametrize(("messages", "number"), [(CHAT, 1), (CHAT * 3, 1), ([CHAT, CHAT], 2)])
 def test_an_error_is_as_many_failed_requests_as_there_were(kept: Kept, messages: Any, number: int):
     with pytest.raises(RuntimeError, match="a secret"):
         LLM(error=RuntimeError("a secret")).chat(messages)
