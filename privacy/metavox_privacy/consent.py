@@ -27,6 +27,13 @@ DEPLOYMENT_LASTS: Final = timedelta(days=365)
 RECEIPT_VARIABLE: Final = "METAVOX_TELEMETRY_RECEIPT"
 """Names the file of a receipt from ``metavox telemetry authorize``; it counts beside ``METAVOX_TELEMETRY=on``."""
 
+COLLECTOR_VARIABLE: Final = "METAVOX_COLLECTOR_URL"
+"""Names the collector that reports go to, whose operator is the controller."""
+
+_ANOTHER: Final = (
+    COLLECTOR_VARIABLE + " names another collector than at the yes; 'metavox telemetry {verb}' asks anew"
+)
+
 Scope: TypeAlias = Literal["installation", "deployment"]
 
 
@@ -141,8 +148,10 @@ def decide(evidence: Evidence, now: datetime, schema: Schema = SCHEMA) -> Consen
     if given is not None and not given.purposes and given.ask_again_after is None:
         return off("the answer was no")
     if _switch(evidence.environment) and evidence.authorization is not None:
-        return _from_authorization(evidence.authorization, now, schema)
-    return off(_unanswered(evidence)) if given is None else _from_file(given, now, schema)
+        return _from_authorization(evidence.authorization, evidence.environment, now, schema)
+    if given is None:
+        return off(_unanswered(evidence))
+    return _from_file(given, evidence.environment, now, schema)
 
 
 def _forbidden(evidence: Evidence) -> str | None:
@@ -170,17 +179,23 @@ def _forbidden(evidence: Evidence) -> str | None:
     return None
 
 
-def _from_authorization(given: Answer | Unreadable, now: datetime, schema: Schema) -> Consent:
+def _from_authorization(
+    given: Answer | Unreadable, environment: Mapping[str, str], now: datetime, schema: Schema
+) -> Consent:
     if isinstance(given, Unreadable):
         return off(f"the receipt that {RECEIPT_VARIABLE} names cannot be read or understood")
     if given.scope != "deployment" or given.expires_at is None:
         return off(f"the receipt that {RECEIPT_VARIABLE} names is not from 'metavox telemetry authorize'")
+    if names_another_collector(environment, given):
+        return off(_ANOTHER.format(verb="authorize"))
     return _from_answer(given, now, schema, f"the receipt that {RECEIPT_VARIABLE} names", "authorize")
 
 
-def _from_file(given: Answer, now: datetime, schema: Schema) -> Consent:
+def _from_file(given: Answer, environment: Mapping[str, str], now: datetime, schema: Schema) -> Consent:
     if given.scope != "installation":
         return off(f"the consent file is the receipt of a deployment; {RECEIPT_VARIABLE} is there to name it")
+    if given.purposes and names_another_collector(environment, given):  # whose operator is another controller
+        return off(_ANOTHER.format(verb="on"))
     return _from_answer(given, now, schema, "the recorded consent", "on")
 
 
@@ -204,6 +219,13 @@ def _from_answer(given: Answer, now: datetime, schema: Schema, rule: str, verb: 
     if given.notice != notice_hashes(schema).get(given.language):
         return off(f"the notice has changed since the yes; {again}")
     return Consent(given.purposes, given.answered_at, rule, given.notice)
+
+
+def names_another_collector(environment: Mapping[str, str], given: Answer) -> bool:
+    """Whether reports would go to another collector than the one that was named when this was answered."""
+    named = environment.get(COLLECTOR_VARIABLE, "").strip().rstrip("/")
+    agreed = (given.collector or "").rstrip("/")
+    return bool(named and agreed) and named != agreed
 
 
 def _switch(environment: Mapping[str, str]) -> str:

@@ -322,3 +322,39 @@ def test_the_gate_drops_everything_while_off():
     assert gate(example_span(), off("no")) is None
     assert gate(example_span(), Consent(frozenset(), early, "")) is None
     assert gate(example_span(), Consent(frozenset({"improve"}), None, "")) is None
+
+
+HERE = "https://collector.example"
+
+
+@pytest.mark.parametrize("named", ["https://another.example", "http://collector.example", "not an address"])
+def test_a_yes_to_one_collector_is_none_to_another(named: str):
+    given = replace(YES, collector=HERE)
+
+    found = decision({"METAVOX_COLLECTOR_URL": named}, answer=given)
+
+    assert not found.granted
+    assert found.rule == (
+        "METAVOX_COLLECTOR_URL names another collector than at the yes; 'metavox telemetry on' asks anew"
+    )
+
+
+@pytest.mark.parametrize("named", ["", " ", HERE, f" {HERE}/ "])
+def test_a_yes_to_a_collector_holds_while_that_one_or_none_is_named(named: str):
+    given = replace(YES, collector=HERE)
+
+    assert decision({"METAVOX_COLLECTOR_URL": named}, answer=given).granted
+    assert decision({}, answer=given).granted
+
+
+def test_a_yes_before_any_collector_was_named_is_to_the_one_that_its_person_names():
+    assert decision({"METAVOX_COLLECTOR_URL": HERE}).granted
+
+
+def test_a_deployments_receipt_for_one_collector_is_none_for_another():
+    on = {**ON, "METAVOX_COLLECTOR_URL": "https://another.example"}
+    given = replace(DEPLOYMENT, collector=HERE)
+
+    assert not decision(on, authorization=given).granted
+    assert "'metavox telemetry authorize' asks anew" in decision(on, authorization=given).rule
+    assert decision({**on, "METAVOX_COLLECTOR_URL": HERE}, authorization=given).granted

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from metavox.telemetry.home import Home
-from metavox_privacy.consent import RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
+from metavox_privacy.consent import COLLECTOR_VARIABLE, RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
 
 State: TypeAlias = Literal["ok", "note", "problem"]
 
@@ -100,7 +100,10 @@ def _receipt(scene: Scene) -> Iterator[Check]:
     if given is None or isinstance(given, Unreadable):
         yield Check(name, "problem", f"{named} cannot be read or understood", mint)
         return
-    alone = Evidence({"METAVOX_TELEMETRY": "on"}, authorization=given)
+    alone = Evidence(
+        {"METAVOX_TELEMETRY": "on", COLLECTOR_VARIABLE: scene.environment.get(COLLECTOR_VARIABLE, "")},
+        authorization=given,
+    )
     decided = decide(alone, scene.now)
     if not decided.granted:
         yield Check(name, "problem", decided.rule, mint)

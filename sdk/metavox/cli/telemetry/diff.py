@@ -7,12 +7,13 @@ import os
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
 from metavox.telemetry.home import Home
-from metavox_privacy.consent import Unreadable
+from metavox_privacy.consent import Unreadable, names_another_collector
 from metavox_privacy.schema import SCHEMA
 
 
 def diff(as_json: AsJson = False) -> None:
     """Show exactly what has changed between what you answered to and what this release would send and say."""
+    from metavox.telemetry.answering import collector_named
     from metavox_privacy.declaration import difference, terms
     from metavox_privacy.receipt import agreed_terms, parse_receipt
 
@@ -26,6 +27,8 @@ def diff(as_json: AsJson = False) -> None:
     if given is None or agreed is None:
         console.fail(f"{home.consent_file} cannot be read or understood, so there is nothing to compare with")
     lines = difference(agreed, terms(SCHEMA, given.language))
+    if given.purposes and names_another_collector(os.environ, given):
+        lines.append(f"~ collector: {given.collector} -> {collector_named(os.environ) or 'what is no address'}")
     facts = {"answered_at": given.answered_at, "difference": lines}
     if not lines:
         tell(facts, f"Nothing has changed since the answer of {given.answered_at:%Y-%m-%d}.", as_json=as_json)

@@ -32,9 +32,15 @@ def found(folder: Path, environment: dict[str, str] | None = None, now: datetime
     return {check.name: check for check in sorted(checks, key=lambda check: check.state == "problem")}
 
 
-def receipt(folder: Path, *, minted: datetime, purposes: frozenset[Purpose] = frozenset({"improve"})) -> str:
+def receipt(
+    folder: Path,
+    *,
+    minted: datetime,
+    purposes: frozenset[Purpose] = frozenset({"improve"}),
+    collector: str | None = None,
+) -> str:
     """The path of a deployment's receipt."""
-    given = Answer(purposes, minted, notice_hash(SCHEMA), SCHEMA.version)
+    given = Answer(purposes, minted, notice_hash(SCHEMA), SCHEMA.version, collector=collector)
     path = folder.parent / "receipt.json"
     path.write_text(
         format_receipt(replace(given, scope="deployment", expires_at=minted + DEPLOYMENT_LASTS)), encoding="utf-8"
@@ -173,6 +179,10 @@ def test_a_deployments_receipt_is_checked_by_itself(home: Path, tmp_path: Path):
 
     old = {"METAVOX_TELEMETRY_RECEIPT": receipt(home, minted=NOW - timedelta(days=400))}
     assert "has expired" in found(home, {**on, **old})["deployment receipt"].said
+    here = {"METAVOX_TELEMETRY_RECEIPT": receipt(home, minted=NOW, collector="https://one.example")}
+    elsewhere = {"METAVOX_COLLECTOR_URL": "https://another.example"}
+    assert found(home, {**on, **here})["deployment receipt"].state == "ok"
+    assert "names another collector" in found(home, {**on, **here, **elsewhere})["deployment receipt"].said
     nothing = {"METAVOX_TELEMETRY_RECEIPT": str(tmp_path / "none.json")}
     assert "cannot be read" in found(home, {**on, **nothing})["deployment receipt"].said
 

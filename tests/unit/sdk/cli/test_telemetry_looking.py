@@ -179,6 +179,25 @@ def test_diff_shows_exactly_what_this_release_would_send_beside_what_was_agreed_
     assert "has changed since the yes" in run(home, "telemetry", "status").stdout
 
 
+def test_diff_shows_the_collector_that_is_another_than_at_the_yes(home: Path):
+    home.mkdir()
+    given = Answer(
+        frozenset({"improve"}), LONG_AGO, notice_hash(SCHEMA), SCHEMA.version, collector="https://one.example"
+    )
+    (home / "consent.json").write_text(format_receipt(given), encoding="utf-8")
+    for url, shown in (
+        ("https://another.example", "https://another.example"),
+        ("https://me:secret@x", "what is no address"),
+    ):
+        result = run(home, "telemetry", "diff", METAVOX_COLLECTOR_URL=url)
+
+        assert f"~ collector: https://one.example -> {shown}" in result.stdout.splitlines()
+        assert "secret" not in result.stdout
+    assert (
+        "Nothing has changed" in run(home, "telemetry", "diff", METAVOX_COLLECTOR_URL="https://one.example").stdout
+    )
+
+
 def test_receipt_is_the_consent_file_itself(home: Path):
     count_last_week(home)
     text = (home / "consent.json").read_text(encoding="utf-8")
