@@ -109,10 +109,12 @@ tracer = provider.get_tracer("host", "1.0")
 told = {"db.statement": SECRET, "http.url": SECRET, "enduser.id": SECRET}
 remote = {"gen_ai.provider.name": "openai", "gen_ai.operation.name": "chat", "gen_ai.request.model": SECRET,
           "server.address": "api.openai.com", "gen_ai.usage.input_tokens": 7}
-for attributes in (told, remote, {**remote, **told, "server.address": SECRET}, {**told, "gen_ai.prompt": SECRET}):
+strange = {**remote, **told, "server.address": SECRET}
+for attributes in (remote, strange, told, {**told, "gen_ai.prompt": SECRET}):
     with tracer.start_as_current_span(SECRET, attributes=attributes) as span:
         span.add_event(SECRET, {"exception.message": SECRET})
-        use(provider, 1)
+        if "server.address" not in attributes:  # those of a service elsewhere stand alone
+            use(provider, 2)
         try:
             with tracer.start_as_current_span("inner"):
                 raise ValueError(SECRET)
