@@ -85,9 +85,7 @@ def _put(temporary: str, path: Path, *, is_first: bool) -> None:
     if is_first:
         try:
             os.link(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a disk without such links
+        except OSError:  # the name is taken, or the disk has no such links
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         else:

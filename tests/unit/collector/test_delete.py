@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import random
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -14,8 +16,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from metavox_collector import housekeeping
 from metavox_collector.clock import fixed
 from metavox_collector.close import close_week
+from metavox_collector.housekeeping import Housekeeping
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Stager
 from metavox_collector.store import Database, rewriting
@@ -238,6 +242,40 @@ def test_rewriting_holds_a_piece_at_a_time_and_nothing_when_nothing_was_deleted(
     assert rewrite(stager) == 1
 
 
+def test_a_running_service_removes_the_last_bytes_when_a_report_was_deleted(make_app, url, schema, tmp_path):  # noqa: F811
+    app = make_app(Settings(db=url), clock=fixed(NOW), schema=schema)
+    names = fill(app.state.database)
+    tokens = list(names)[::4]
+    with TestClient(app) as client:
+        assert all(client.delete(f"/v1/reports/{token.hex()}").status_code == 204 for token in tokens)
+        assert until(lambda: not [token for token in tokens if names[token] in left_in(tmp_path)])
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_rewriting_rests_for_most_of_the_time(schema, database, stager, monkeypatch):
+    stager.delete(next(iter(fill(database))))
+    rests: list[float] = []
+
+    async def waited(_event: asyncio.Event, seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(housekeeping, "_waited", waited)
+    began = time.monotonic()
+    assert asyncio.run(Housekeeping(stager, fixed(NOW))._rewritten()) is True
+    assert len(rests) == 9
+    assert 0 < sum(rests) <= 9 * (time.monotonic() - began)
+    assert sum(rests) > 9 * 0.5 * (time.monotonic() - began)
+
+
+def until(is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def test_a_database_of_before_learns_to_delete(url, schema, tmp_path):
     Database.create(url, schema, sandbox=False, yearly_cap=1).dispose()
     with closing(sqlite3.connect(tmp_path / "collector.db")) as older:
@@ -260,10 +298,7 @@ def test_204_is_answered_when_the_report_is_gone_and_404_from_then_on(make_app, 
     response = ask(app, "DELETE", f"/v1/reports/{TOKEN.hex().upper()}")
     assert (response.status_code, response.content) == (204, b"")
     with TestClient(make_app(settings, clock=fixed(NOW), schema=schema)):  # it goes on where the last one ended
-        deadline = time.monotonic() + 20
-        while sent.report_id.encode() in left_in(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert sent.report_id.encode() not in left_in(tmp_path)
+        assert until(lambda: sent.report_id.encode() not in left_in(tmp_path))
     again = ask(app, "DELETE", f"/v1/reports/{TOKEN.hex()}")
     assert (again.status_code, again.json()) == (404, {"error": "nothing of that name is staged"})
     assert b"the report was deleted" in post(app, encode([sent], schema)).content

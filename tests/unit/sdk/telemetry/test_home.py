@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -415,11 +415,30 @@ def test_a_named_receipt_that_is_not_there_is_off_even_beside_a_recorded_yes(tmp
     assert "METAVOX_TELEMETRY_RECEIPT" in found.rule
 
 
-def test_a_damaged_journal_that_was_set_aside_is_off(tmp_path: Path):
+@pytest.mark.skipif(sys.platform == "win32", reason="there no folder can be locked")
+def test_an_answer_waits_for_the_one_that_is_being_given_and_lets_it_stand(tmp_path: Path):
+    home = home_in(tmp_path)
+    agree(home)
+    seen = home.answer()
+    with ThreadPoolExecutor(1) as pool:
+        with private_files.locked(home.config):
+            late = pool.submit(home.record, answer_of(BOTH), replacing=seen)
+            assert not wait([late], 0.1).done
+            home.consent_file.write_text(format_receipt(NO))
+        with pytest.raises(AnsweredMeanwhile):
+            late.result()
+    assert parse_receipt(home.consent_file.read_text()) == NO
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_damaged_journal_that_was_set_aside_is_off(tmp_path: Path, is_link: bool):
     home = home_in(tmp_path)
     agree(home)
     home.state.mkdir()
-    home.damaged_file.write_bytes(b"")
+    if is_link:  # that leads nowhere
+        home.damaged_file.symlink_to(tmp_path / "away")
+    else:
+        home.damaged_file.write_bytes(b"")
 
     assert "damaged" in home.consent({}).rule
 
