@@ -29,6 +29,15 @@ RETENTION: Final = (
         "at the collector",
         f"until its week is closed, at most {KEPT_AT_COLLECTOR.days} days, or until you delete it",
     ),
-    ("Noisy sums of a closed week", "published", "for good: they hold nothing of anybody"),
+    (
+        "A hash of the name of a report that you have deleted, so that it is not stored again",
+        "at the collector",
+        f"until the report's week is closed, at most {KEPT_AT_COLLECTOR.days} days",
+    ),
+    (
+        "Noisy sums of a closed week",
+        "at the collector, and published",
+        "for good: with noise that hides each installation",
+    ),
 )
 """What is kept, where, and for how long, in words."""

@@ -10,8 +10,8 @@ ENGLISH: Final = Words(
     paragraphs={
         "MetaVox": "can contribute statistics on how fast models run here. That is off until you say yes, and "
         "nothing in the software depends on your answer.",
-        "Who": "Whoever runs the collector that you name in METAVOX_COLLECTOR_URL decides what is done with them. "
-        "None is built in.",
+        "Who": "Whoever runs the collector that you name in METAVOX_COLLECTOR_URL is the controller and decides "
+        "what is done with them. None is built in.",
         "What": "Once a week, counts of your runs by {dimensions}; in each group the spread of {metrics}. Names "
         "are of public lists, numbers are ranges, time is the week.",
         "Never": "Prompts, answers, file names or paths, names of private models, user or host names, addresses, "
@@ -21,7 +21,7 @@ ENGLISH: Final = Words(
         "Kept": "Here for 28 days and to the next counted run, or to your no. At the collector until the week is "
         "closed, at most 30 days; then noisy sums.",
         "Rights": "Legal basis: consent (GDPR Art. 6(1)(a)). Withdraw any time: metavox telemetry off; --delete "
-        "erases what is not yet released. You may ask for access and erasure, and complain to a data protection "
+        "erases what is not released. Rights to access, erasure and portability; complaint to a data protection "
         "authority.",
     },
     questions={

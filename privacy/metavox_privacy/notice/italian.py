@@ -6,14 +6,14 @@ from typing import Final
 
 from metavox_privacy.notice.words import Words
 
-# Every letter is of code page 437 too, which old terminals have: hence "resta spento", and no "È spento".
+# Every letter is of code page 437 too, which old terminals have: hence "tutto è spento", and no "È spento".
 ITALIAN: Final = Words(
     paragraphs={
-        "MetaVox": "può dare statistiche sulla velocità dei modelli qui. Resta spento finché non dici di sì; "
+        "MetaVox": "può inviare statistiche sulla velocità dei modelli qui. Tutto è spento finché non dici di sì; "
         "nulla nel software dipende dalla risposta.",
-        "Chi": "Che cosa farne lo decide chi gestisce il collettore che indichi in METAVOX_COLLECTOR_URL. Nessuno "
-        "è preimpostato.",
-        "Cosa": "Ogni settimana, conteggi d'uso per {dimensions}, e la distribuzione di {metrics}. "
+        "Chi": "Chi gestisce il collettore che indichi in METAVOX_COLLECTOR_URL è il titolare del trattamento e "
+        "decide che cosa farne. Nessuno è incluso.",
+        "Cosa": "Ogni settimana, conteggi d'uso per {dimensions}; per gruppo la distribuzione di {metrics}. "
         "Nomi di elenchi pubblici, numeri a fasce, tempo a settimane.",
         "Mai": "Prompt, risposte, nomi o percorsi di file, nomi di modelli privati, di utenti o di host, "
         "indirizzi, identificativi tuoi o della macchina.",
@@ -22,9 +22,8 @@ ITALIAN: Final = Words(
         "analisti.",
         "Durata": "Qui 28 giorni e fino alla prossima esecuzione contata, o al tuo no. Nel collettore finché la "
         "settimana è aperta, al più 30 giorni; poi somme con rumore.",
-        "Diritti": "Base: il consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; --delete "
-        "cancella il non pubblicato. Hai diritto ad accesso, cancellazione e reclamo all'autorità (in Italia il "
-        "Garante).",
+        "Diritti": "Base giuridica: consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; --delete "
+        "cancella ciò che non è pubblicato. Accesso, cancellazione, portabilità; reclamo all'autorità (Garante).",
     },
     questions={
         "improve": "Inviare statistiche settimanali per aiutare a migliorare MetaVox?",
@@ -57,5 +56,5 @@ ITALIAN: Final = Words(
     },
     choices="[s/N]",
     yes=("s", "si", "sì", "y", "yes"),
-    hint="Invio vuol dire no; p mostra i byte esatti che {example} aggiungerebbe.",
+    hint="Invio vale no; p mostra i byte esatti che {example} aggiungerebbe.",
 )

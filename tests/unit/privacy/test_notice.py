@@ -76,21 +76,35 @@ def placeholders(text: str) -> list[str]:
 
 SAID = {
     "en": (
-        *("Whoever runs the collector", "METAVOX_COLLECTOR_URL", "None is built in", "SOLD", "published"),
+        *(
+            "Whoever runs the collector",
+            "is the controller",
+            "METAVOX_COLLECTOR_URL",
+            "None is built in",
+            "SOLD",
+            "published",
+        ),
         *("off until you say yes", "nothing in the software depends on your answer"),
         *("hardware vendors", "cloud providers", "software companies", "researchers", "analysts"),
         *("Prompts", "answers", "file names or paths", "names of private models", "user or host names"),
         *("addresses", "ids of you or of this machine", "28 days", "at most 30 days", "metavox telemetry off"),
-        *("--delete", "data protection authority", "access and erasure", "consent (GDPR Art. 6(1)(a))"),
+        *("--delete", "data protection authority", "access, erasure and portability"),
+        *("consent (GDPR Art. 6(1)(a))",),
     ),
     "it": (
-        *("chi gestisce il collettore", "METAVOX_COLLECTOR_URL", "Nessuno è preimpostato", "VENDUTI", "pubblicati"),
-        *("Resta spento finché non dici di sì", "nulla nel software dipende dalla risposta"),
+        *(
+            "Chi gestisce il collettore",
+            "il titolare del trattamento",
+            "METAVOX_COLLECTOR_URL",
+            "Nessuno è incluso",
+        ),
+        *("VENDUTI", "pubblicati"),
+        *("Tutto è spento finché non dici di sì", "nulla nel software dipende dalla risposta"),
         *("produttori di hardware", "fornitori di cloud", "aziende di software", "ricercatori", "analisti"),
         *("Prompt", "risposte", "nomi o percorsi di file", "nomi di modelli privati", "di utenti o di host"),
         *("indirizzi", "identificativi tuoi o della macchina", "28 giorni", "al più 30 giorni"),
-        *("metavox telemetry off", "--delete", "il Garante", "accesso, cancellazione e reclamo"),
-        *("il consenso (GDPR art. 6(1)(a))",),
+        *("metavox telemetry off", "--delete", "Garante", "Accesso, cancellazione, portabilità; reclamo"),
+        *("Base giuridica: consenso (GDPR art. 6(1)(a))",),
     ),
 }
 

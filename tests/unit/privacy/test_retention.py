@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from metavox.telemetry.journal import KEPT
 from metavox_collector.settings import Settings
@@ -11,9 +12,13 @@ from metavox_privacy.schema import SCHEMA
 
 def test_what_is_said_of_how_long_anything_is_kept_is_what_is_done():
     assert KEPT == KEPT_HERE
-    assert Settings.model_fields["grace_days"].default <= KEPT_AT_COLLECTOR.days
+    longest = Settings(accept_weeks=4)
+    assert longest.accepted_for <= KEPT_AT_COLLECTOR
+    with pytest.raises(ValidationError):
+        Settings(accept_weeks=5)
+    assert longest.grace < longest.accepted_for
     assert sum(str(KEPT_HERE.days) in how_long for _, _, how_long in RETENTION) == 2
-    assert sum(str(KEPT_AT_COLLECTOR.days) in how_long for _, _, how_long in RETENTION) == 1
+    assert sum(str(KEPT_AT_COLLECTOR.days) in how_long for _, _, how_long in RETENTION) == 2
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
