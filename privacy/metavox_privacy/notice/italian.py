@@ -22,8 +22,9 @@ ITALIAN: Final = Words(
         "analisti.",
         "Durata": "Qui 28 giorni e fino alla prossima esecuzione contata, o al tuo no. Nel collettore finché la "
         "settimana è aperta, al più 30 giorni; poi somme con rumore.",
-        "Diritti": "Base giuridica: consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; --delete "
-        "cancella ciò che non è pubblicato. Accesso, cancellazione, portabilità; reclamo all'autorità (Garante).",
+        "Diritti": "Base giuridica: consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; "
+        "--delete cancella ciò che non è pubblicato. Accesso, cancellazione, portabilità; reclamo all'autorità "
+        "(Garante).",
     },
     questions={
         "improve": "Inviare statistiche settimanali per aiutare a migliorare MetaVox?",

@@ -59,7 +59,9 @@ def watched() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status("") as status:
+    console = Console(stderr=True)
+    spinner = "dots" if console.encoding.startswith("utf") else "line"  # the dots are letters of Unicode
+    with console.status("", spinner=spinner) as status:
         yield lambda text: status.update(escape(text))
 
 
