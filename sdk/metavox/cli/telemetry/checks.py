@@ -70,7 +70,8 @@ def check_all(home: Home, environment: Mapping[str, str], now: datetime) -> list
 
 def _user(scene: Scene) -> Iterator[Check]:
     said = f"this is the superuser, and {scene.home.config} is somebody else's"
-    yield Check("user", "problem", said, "run the same as that user, without sudo")
+    do = "run the same as that user, without sudo; a container's root needs a folder that is root's"
+    yield Check("user", "problem", said, do)
 
 
 def _decision(scene: Scene) -> Iterator[Check]:
