@@ -126,7 +126,7 @@ def test_under_sudo_it_says_whose_files_these_are_and_advises_no_other_owner(
     monkeypatch.setattr(Home, "is_foreign", lambda home: True)
     checks = found(home)
 
-    assert checks["user"].do .startswith("run the same as that user, without sudo;")
+    assert checks["user"].do.startswith("run the same as that user, without sudo;")
     assert not any("chown" in (check.do or "") for check in checks.values())
 
 
