@@ -24,12 +24,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox import LLM, SamplingParams
-from metavox.telemetry import uploader, weekly
-from metavox.telemetry.ask import answer
-from metavox.telemetry.contribution import Contribution, records
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal
+from metavox.telemetry.consent.ask import answer
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.pipeline.contribution import Contribution, records
 from metavox.telemetry.recorder import Recorder
+from metavox.telemetry.upload import uploader, weekly
 from metavox_privacy.fields import OTHER, PURPOSES
 from metavox_privacy.report import count, make_report
 from metavox_privacy.schema import SCHEMA

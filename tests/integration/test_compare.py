@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from metavox.telemetry.compare.released import parse_release
 from metavox.telemetry.hardware import detect
-from metavox.telemetry.released import parse_release
-from metavox.telemetry.uploader import Address, Deleted, Gone, Refused, delete, fetch_release
+from metavox.telemetry.upload.uploader import Address, Deleted, Gone, Refused, delete, fetch_release
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
 from tests.integration.test_collector_service import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.journal import tried_reports
+from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.report import report_id_of
 from tests.integration.test_collector_service import (
     Service,

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry import switch
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent import switch
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.consent import RECEIPT_VARIABLE
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.answering import Question
-    from metavox.telemetry.ledger import StoredReport
-    from metavox.telemetry.others import OtherTelemetry
+    from metavox.telemetry.consent.answering import Question
+    from metavox.telemetry.journal.ledger import StoredReport
+    from metavox.telemetry.others.detection import OtherTelemetry
     from metavox_privacy.consent import Consent
     from metavox_privacy.fields import Purpose
 
@@ -68,7 +68,7 @@ def status(environment: Mapping[str, str] | None = None, home: Home | None = Non
         environment: Another environment than the process's own.
         home: Other folders than the user's own.
     """
-    from metavox.telemetry import others
+    from metavox.telemetry.others import detection as others
 
     environment = os.environ if environment is None else environment
     home = home or Home.from_environment(environment)
@@ -94,7 +94,7 @@ def _weeks(home: Home, consent: Consent) -> tuple[dict[str, tuple[str, datetime 
     """Each week's state and, where it has one, the moment it is due; and what kept us from looking."""
     import sqlite3  # here, so that whoever only switches it off loads none
 
-    from metavox.telemetry.holdings import holdings
+    from metavox.telemetry.journal.holdings import holdings
 
     try:
         found = holdings(home.journal_file)
@@ -128,7 +128,7 @@ def consent() -> Status:
             superuser in somebody else's home; or somebody else answered meanwhile.
         sqlite3.Error, OSError: the answer cannot be written, or what was kept before a no not be deleted.
     """
-    from metavox.telemetry.answering import Question
+    from metavox.telemetry.consent.answering import Question
 
     in_notebook = _kernel_runs()
     if not in_notebook and not _on_terminal():
@@ -166,17 +166,17 @@ def configure(*, enabled: bool) -> None:
 def _show_panel(question: Question) -> None:
     from IPython.display import display
 
-    from metavox.telemetry.example import example
-    from metavox.telemetry.panel import Panel
+    from metavox.telemetry.consent.example import example
+    from metavox.telemetry.consent.panel import Panel
 
     panel = Panel(question.finish, example, SCHEMA, question.language, has_said_yes=question.was_yes)
     display(panel.whole)  # type: ignore[no-untyped-call]
 
 
 def _ask_in_words(question: Question) -> None:
-    from metavox.telemetry.ask import Conversation, ask
-    from metavox.telemetry.example import example
-    from metavox.telemetry.wording import outcome
+    from metavox.telemetry.consent.ask import Conversation, ask
+    from metavox.telemetry.consent.example import example
+    from metavox.telemetry.consent.wording import outcome
 
     columns = shutil.get_terminal_size().columns
     conversation = Conversation(sys.stdout, _input_line, columns, example, language=question.language)

@@ -30,17 +30,18 @@ from opentelemetry.trace import StatusCode
 
 from metavox.errors import InvalidRequest
 from metavox.params import SamplingParams
-from metavox.telemetry import ContributionProcessor, readable, transport, uploader, weekly
-from metavox.telemetry import contribution as contribution_module
-from metavox.telemetry.aliases import ADDRESSES, ALIASES, CHOICES, DECODE, OPERATIONS, PROVIDERS, SOURCES
-from metavox.telemetry.contribution import Contribution
+from metavox.telemetry import ContributionProcessor
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.foreign.aliases import ADDRESSES, ALIASES, CHOICES, DECODE, OPERATIONS, PROVIDERS, SOURCES
 from metavox.telemetry.hardware import Hardware
 from metavox.telemetry.hardware.detection import _detect
-from metavox.telemetry.home import Home
 from metavox.telemetry.instrument.described import Asked, Measured, Model, hub_name, local_name
 from metavox.telemetry.instrument.observer import Observer, quietly
-from metavox.telemetry.journal import Journal
+from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.pipeline import contribution as contribution_module
+from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder
+from metavox.telemetry.upload import readable, transport, uploader, weekly
 from metavox_privacy.anonymize import Record
 from metavox_privacy.schema import SCHEMA, Schema
 from metavox_privacy.span import Span

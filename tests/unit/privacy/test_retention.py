@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from metavox.telemetry.journal import KEPT
+from metavox.telemetry.journal.journal import KEPT
 from metavox_collector.settings import Settings
 from metavox_privacy.notice import LANGUAGES, Language, notice
 from metavox_privacy.retention import KEPT_AT_COLLECTOR, KEPT_HERE, RETENTION

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metavox.telemetry.compare import Standing, ends_of, share_above
+from metavox.telemetry.compare.standing import Standing, ends_of, share_above
 
 LEAST_WIDTH = 28
 """Columns below which a picture says nothing."""

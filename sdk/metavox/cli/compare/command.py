@@ -13,8 +13,8 @@ from metavox.cli import console
 from metavox.cli.options import Device, Dtype, KvCacheDtype, MaxModelLen, Quantization, QuantizeLmHead
 
 if TYPE_CHECKING:
-    from metavox.telemetry.compare import Comparison, Own
-    from metavox.telemetry.released import PublicRelease
+    from metavox.telemetry.compare.released import PublicRelease
+    from metavox.telemetry.compare.standing import Comparison, Own
 
 BUNDLED = "metavox/tiny"
 VARIABLE = "METAVOX_COLLECTOR_URL"
@@ -59,8 +59,8 @@ def compare(
     }
     workload = (num_seqs, input_len, output_len, runs)
     from metavox.errors import MetaVoxError
-    from metavox.telemetry.compare import NothingToCompare
-    from metavox.telemetry.compare import compare as beside
+    from metavox.telemetry.compare.standing import NothingToCompare
+    from metavox.telemetry.compare.standing import compare as beside
     from metavox_privacy.schema import SCHEMA
 
     try:
@@ -90,7 +90,7 @@ def _check_usage(context: typer.Context, url: str | None, release: Path | None, 
 
 def _release(url: str | None, file: Path | None) -> PublicRelease:
     """The release, whether it lies here or at a collector."""
-    from metavox.telemetry.released import NotARelease, parse_release
+    from metavox.telemetry.compare.released import NotARelease, parse_release
 
     data, name = (_fetched(url), "what the collector answered") if file is None else (_read(file), str(file))
     try:
@@ -100,7 +100,7 @@ def _release(url: str | None, file: Path | None) -> PublicRelease:
 
 
 def _read(file: Path) -> bytes:
-    from metavox.telemetry.released import LONGEST
+    from metavox.telemetry.compare.released import LONGEST
 
     try:
         with open(file, "rb") as opened:
@@ -111,7 +111,7 @@ def _read(file: Path) -> bytes:
 
 def _fetched(url: str | None) -> bytes:
     """Ask the collector for its newest release: one request, which says nothing of who asks."""
-    from metavox.telemetry.uploader import Address, Refused, Unreachable, fetch_release
+    from metavox.telemetry.upload.uploader import Address, Refused, Unreachable, fetch_release
 
     named = os.environ.get(VARIABLE) if url is None else url
     if not named:
@@ -140,7 +140,7 @@ def _measured(
     """This machine's times, from requests that are run now."""
     from metavox.cli.bench.measure import Workload
     from metavox.cli.compare.own import measured
-    from metavox.telemetry.compare import NothingToCompare, released_for, require_named
+    from metavox.telemetry.compare.standing import NothingToCompare, released_for, require_named
     from metavox_privacy.schema import SCHEMA
 
     word = SCHEMA.dimension["model"].kind.classify(model)
@@ -157,7 +157,7 @@ def _journaled(model: str | None) -> tuple[Own, dict[str, Any]]:
     """This machine's times, from what was counted."""
     from metavox.cli.compare.own import journaled
     from metavox.cli.telemetry.shared import clear_errors
-    from metavox.telemetry.compare import require_named
+    from metavox.telemetry.compare.standing import require_named
     from metavox_privacy.schema import SCHEMA
 
     word = None if model is None else SCHEMA.dimension["model"].kind.classify(model)

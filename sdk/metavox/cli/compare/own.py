@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from metavox.telemetry.compare import NothingToCompare, Own, own_of_cells, own_of_spans
+from metavox.telemetry.compare.standing import NothingToCompare, Own, own_of_cells, own_of_spans
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
     from metavox.cli.bench.measure import Workload
-    from metavox.telemetry.journal import Journal, StoredReport
+    from metavox.telemetry.journal.journal import Journal, StoredReport
     from metavox_privacy.anonymize import CellKey
     from metavox_privacy.report import Histogram
 
@@ -70,8 +70,8 @@ def journaled(model: str | None) -> tuple[Own, str]:
         NothingToCompare: if there is no journal, or nothing in it that could be released.
         sqlite3.Error, OSError: if the journal cannot be read.
     """
-    from metavox.telemetry.home import Home
-    from metavox.telemetry.journal import Journal
+    from metavox.telemetry.consent.home import Home
+    from metavox.telemetry.journal.journal import Journal
 
     home = Home.from_environment(os.environ)
     consent = home.consent(os.environ)

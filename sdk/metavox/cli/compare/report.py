@@ -10,8 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from metavox.cli.compare.chart import ASCII, BLOCKS, LEAST_WIDTH, chart, duration
-from metavox.telemetry.compare import Comparison, Standing
-from metavox.telemetry.released import DIMENSIONS, QUANTILES
+from metavox.telemetry.compare.released import DIMENSIONS, QUANTILES
+from metavox.telemetry.compare.standing import Comparison, Standing
 
 TITLES = {"time_to_first_token": "Time to first token", "time_per_output_token": "Time per output token"}
 SYNTHETIC = (

@@ -13,12 +13,12 @@ from rich.console import Console
 from metavox.errors import MetaVoxError
 from metavox.llm import LLM
 from metavox.params import SamplingParams
-from metavox.telemetry import readable, uploader, weekly
-from metavox.telemetry.ask import answer, show_notice
-from metavox.telemetry.contribution import Contribution
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal
+from metavox.telemetry.consent.ask import answer, show_notice
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder
+from metavox.telemetry.upload import readable, uploader, weekly
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.consent import Consent
 from metavox_privacy.fields import PURPOSES

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.consent import COLLECTOR_VARIABLE, RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
 
 State: TypeAlias = Literal["ok", "note", "problem"]
@@ -159,8 +159,8 @@ def _damage(scene: Scene) -> Iterator[Check]:
 
 
 def _journal(scene: Scene) -> Iterator[Check]:
-    from metavox.telemetry.database import existing
-    from metavox.telemetry.holdings import holdings
+    from metavox.telemetry.journal.database import existing
+    from metavox.telemetry.journal.holdings import holdings
 
     path = scene.home.journal_file
     if not os.path.exists(path):
@@ -220,7 +220,7 @@ def _clock(scene: Scene) -> Iterator[Check]:
 
 
 def _collector(scene: Scene) -> Iterator[Check]:
-    from metavox.telemetry.transport import Address
+    from metavox.telemetry.upload.transport import Address
 
     url = scene.environment.get("METAVOX_COLLECTOR_URL", "")
     if not url:
@@ -235,7 +235,7 @@ def _collector(scene: Scene) -> Iterator[Check]:
 
 
 def _others(scene: Scene) -> Iterator[Check]:
-    from metavox.telemetry import others
+    from metavox.telemetry.others import detection as others
 
     active = [other for other in others.found(scene.environment) if other.is_on]
     for other in active:

@@ -13,11 +13,11 @@ from metavox.cli import console
 from metavox.cli.telemetry.journal import as_facts
 from metavox.cli.telemetry.shared import AsJson, Out, clear_errors, json_of, write_new
 from metavox.errors import MetaVoxError
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.consent import Unreadable
 
 if TYPE_CHECKING:
-    from metavox.telemetry.holdings import HeldWeek
+    from metavox.telemetry.journal.holdings import HeldWeek
 
 
 def export(out: Out = None, as_json: AsJson = False) -> None:
@@ -39,7 +39,7 @@ def held(home: Home, now: datetime) -> dict[str, Any]:
     Raises:
         MetaVoxError, OSError, sqlite3.Error: something is there that cannot be read.
     """
-    from metavox.telemetry.holdings import holdings
+    from metavox.telemetry.journal.holdings import holdings
 
     return {
         "exported_at": now,
@@ -67,7 +67,7 @@ def _receipt(home: Home) -> Any:
 
 
 def _week(week: HeldWeek) -> dict[str, Any]:
-    from metavox.telemetry.readable import as_document, sha256
+    from metavox.telemetry.upload.readable import as_document, sha256
 
     facts = {**as_facts(week), "token": week.report.token.hex(), "report": None}
     body = week.report.body

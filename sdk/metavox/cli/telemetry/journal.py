@@ -8,18 +8,18 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.fields import Metric
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.holdings import HeldCell, HeldWeek, Holdings
+    from metavox.telemetry.journal.holdings import HeldCell, HeldWeek, Holdings
     from metavox_privacy.consent import Consent
 
 
 def journal(as_json: AsJson = False) -> None:
     """List all that is counted, week by week and combination by combination, in words and numbers."""
-    from metavox.telemetry.holdings import holdings
+    from metavox.telemetry.journal.holdings import holdings
 
     home = Home.from_environment(os.environ)
     with clear_errors():

@@ -14,13 +14,13 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.ledger import StoredReport
-    from metavox.telemetry.transport import Address
-    from metavox.telemetry.uploader import Deletion
+    from metavox.telemetry.journal.ledger import StoredReport
+    from metavox.telemetry.upload.transport import Address
+    from metavox.telemetry.upload.uploader import Deletion
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ def off(
 
 def _say_no(home: Home, done: Withdrawal) -> None:
     """Record a no; where that fails, on a full disk above all, take the yes away: no file means off."""
-    from metavox.telemetry.ask import answer
+    from metavox.telemetry.consent.ask import answer
 
     try:
         home.record(answer(frozenset(), SCHEMA, datetime.now(timezone.utc)))
@@ -94,7 +94,7 @@ def _say_no(home: Home, done: Withdrawal) -> None:
 
 
 def _empty(home: Home, done: Withdrawal, *, tokens_stay: bool) -> None:
-    from metavox.telemetry.journal import withdraw
+    from metavox.telemetry.journal.journal import withdraw
 
     there = os.path.lexists(home.journal_file)
     try:
@@ -116,8 +116,8 @@ def _empty(home: Home, done: Withdrawal, *, tokens_stay: bool) -> None:
 
 def _ask_collectors(home: Home, done: Withdrawal) -> None:
     """Have each report deleted where it went to; what was answered is told even if it cannot be noted here."""
-    from metavox.telemetry import uploader, weekly
-    from metavox.telemetry.journal import tried_reports
+    from metavox.telemetry.journal.journal import tried_reports
+    from metavox.telemetry.upload import uploader, weekly
 
     reports = {report.token: report for report in tried_reports(home.journal_file)}
 
@@ -130,7 +130,7 @@ def _ask_collectors(home: Home, done: Withdrawal) -> None:
 
 
 def _tell_of(report: StoredReport, answered: Deletion, done: Withdrawal) -> None:
-    from metavox.telemetry.uploader import Deleted, Gone, Refused
+    from metavox.telemetry.upload.uploader import Deleted, Gone, Refused
 
     week, where = str(report.week), report.collector
     if isinstance(answered, Deleted):

@@ -12,12 +12,12 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, clear_errors
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 
 if TYPE_CHECKING:
-    from metavox.telemetry.weekly import Preview
+    from metavox.telemetry.upload.weekly import Preview
 
 
 def preview(
@@ -29,8 +29,8 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Show byte for byte what would be sent, or was."""
-    from metavox.telemetry import readable, weekly
-    from metavox.telemetry.holdings import view
+    from metavox.telemetry.journal.holdings import view
+    from metavox.telemetry.upload import readable, weekly
 
     wanted = None if week is None else _week(week)
     _check_form(raw=raw, as_json=as_json)

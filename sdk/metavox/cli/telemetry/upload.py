@@ -10,18 +10,18 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
-from metavox.telemetry.home import Home
+from metavox.telemetry.consent.home import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.ledger import StoredReport
-    from metavox.telemetry.uploader import Outcome
+    from metavox.telemetry.journal.ledger import StoredReport
+    from metavox.telemetry.upload.uploader import Outcome
 
 
 def upload(as_json: AsJson = False) -> None:
     """Send the reports of completed weeks to the collector now, due or not."""
-    from metavox.telemetry import weekly
-    from metavox.telemetry.journal import Journal
+    from metavox.telemetry.journal.journal import Journal
+    from metavox.telemetry.upload import weekly
 
     home, now = Home.from_environment(os.environ), datetime.now(timezone.utc)
     with clear_errors():
@@ -49,7 +49,7 @@ def upload(as_json: AsJson = False) -> None:
 
 
 def _collector() -> str:
-    from metavox.telemetry.uploader import Address
+    from metavox.telemetry.upload.uploader import Address
 
     url = os.environ.get("METAVOX_COLLECTOR_URL", "")
     if not url:
@@ -62,7 +62,7 @@ def _collector() -> str:
 
 
 def _facts(report: StoredReport, outcome: Outcome) -> dict[str, Any]:
-    from metavox.telemetry.uploader import Refused, Sent
+    from metavox.telemetry.upload.uploader import Refused, Sent
 
     if isinstance(outcome, Sent):
         return {"week": str(report.week), "outcome": "sent"}

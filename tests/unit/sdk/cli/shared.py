@@ -16,9 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from typer.testing import CliRunner
 
 from metavox.cli.verbs import app
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal
-from metavox.telemetry.others import LIBRARIES
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.others.detection import LIBRARIES
 from metavox_privacy.anonymize import Record
 from metavox_privacy.consent import CI_VARIABLES
 from metavox_privacy.report import Report

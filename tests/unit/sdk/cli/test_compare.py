@@ -17,16 +17,16 @@ from rich.console import Console
 
 from metavox.cli.compare.chart import ASCII, BLOCKS, chart, duration
 from metavox.cli.compare.report import as_lines
-from metavox.telemetry.compare import Comparison, Own, Times, compare
+from metavox.telemetry.compare.released import parse_release
+from metavox.telemetry.compare.standing import Comparison, Own, Times, compare
+from metavox.telemetry.consent.home import Home
 from metavox.telemetry.hardware import detect
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal
-from metavox.telemetry.released import parse_release
+from metavox.telemetry.journal.journal import Journal
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span
 from tests.spans import ATTRIBUTES
 from tests.unit.sdk.cli.shared import run
-from tests.unit.sdk.telemetry.releases import CPU_TINY, as_bytes, cell, document, metric, nothing
+from tests.unit.sdk.telemetry.compare.releases import CPU_TINY, as_bytes, cell, document, metric, nothing
 from tests.unit.sdk.telemetry.shared import agree
 
 HERE = detect("cpu").model
@@ -102,7 +102,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     """The journal of somebody who said yes a day ago."""
     home = Home(tmp_path, tmp_path)
     agree(home, since=datetime.now(timezone.utc) - timedelta(days=1))
-    from metavox.telemetry.contribution import Contribution
+    from metavox.telemetry.pipeline.contribution import Contribution
 
     moment = datetime.now(timezone.utc)
     contribution = Contribution(
@@ -136,7 +136,7 @@ def test_the_journal_of_a_contributor_is_compared_without_running_anything(
 
 
 def test_a_week_that_was_sent_is_compared_by_its_report(tmp_path: Path, journal: Journal):
-    from metavox.telemetry.weekly import preview
+    from metavox.telemetry.upload.weekly import preview
 
     home = Home(tmp_path, tmp_path)
     (shown,) = preview(journal, home.consent({}), SCHEMA, datetime.now(timezone.utc))

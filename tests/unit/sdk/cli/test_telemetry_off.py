@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import tried_reports
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.receipt import parse_receipt
 from tests.unit.sdk.cli.shared import LAST_WEEK, Collector, collecting, count_last_week, run
 
@@ -124,7 +124,7 @@ def test_what_the_collector_deleted_is_told_even_where_the_journal_takes_no_note
 
     with collecting() as collector:
         sent_to(collector, home)
-        monkeypatch.setattr("metavox.telemetry.weekly.forget", full)
+        monkeypatch.setattr("metavox.telemetry.upload.weekly.forget", full)
         result = run(home, "telemetry", "off", "--delete")
 
     assert result.exit_code == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.journal import Journal, StoredReport
+from metavox.telemetry.journal.journal import Journal, StoredReport
 from tests.unit.sdk.cli.shared import LAST_WEEK, collecting, count_last_week, run
 
 

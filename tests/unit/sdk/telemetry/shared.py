@@ -9,13 +9,13 @@ from pathlib import Path
 
 from metavox.config import EngineInfo
 from metavox.outputs import CompletionOutput, RequestMetrics, RequestOutput
-from metavox.telemetry.contribution import Contribution
+from metavox.telemetry.consent.home import Home
 from metavox.telemetry.hardware import Hardware
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import Journal
-from metavox.telemetry.tally import Tally
-from metavox.telemetry.uploader import Outcome
-from metavox.telemetry.weekly import upload
+from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.pipeline.tally import Tally
+from metavox.telemetry.upload.uploader import Outcome
+from metavox.telemetry.upload.weekly import upload
 from metavox_privacy.anonymize import Record, anonymize
 from metavox_privacy.consent import Answer, Consent
 from metavox_privacy.fields import Purpose

@@ -16,12 +16,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox import telemetry
 from metavox.errors import MetaVoxError
-from metavox.telemetry import switch
-from metavox.telemetry.example import example
-from metavox.telemetry.home import Home
-from metavox.telemetry.journal import withdraw
-from metavox.telemetry.readable import as_document
-from metavox.telemetry.uploader import Unreachable
+from metavox.telemetry.consent import switch
+from metavox.telemetry.consent.example import example
+from metavox.telemetry.consent.home import Home
+from metavox.telemetry.journal.journal import withdraw
+from metavox.telemetry.upload.readable import as_document
+from metavox.telemetry.upload.uploader import Unreachable
 from metavox_privacy.consent import CI_VARIABLES
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.report import Report

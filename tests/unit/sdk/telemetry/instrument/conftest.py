@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox.telemetry.instrument.engines import instrumented, remove
-from tests.unit.sdk.telemetry.recordings import Kept
+from tests.unit.sdk.telemetry.foreign.recordings import Kept
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 
 import metavox
 from metavox.errors import InvalidArgument
+from metavox.telemetry.foreign.locality import ENGINES
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.api import LIBRARIES
 from metavox.telemetry.instrument.engines import instrumented
-from metavox.telemetry.locality import ENGINES
+from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.fake_vllm import LLM, Offline
-from tests.unit.sdk.telemetry.recordings import Kept
 
 
 @pytest.fixture

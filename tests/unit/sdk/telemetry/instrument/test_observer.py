@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from metavox.telemetry.instrument.observer import Observer, quietly
+from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.test_described import ASKED, MEASURED, MODEL
-from tests.unit.sdk.telemetry.recordings import Kept
 
 
 def test_nobody_who_wants_to_know_means_that_nothing_is_measured():

@@ -14,6 +14,7 @@ import pytest
 import metavox
 from metavox.telemetry.instrument import uninstrument
 from metavox.telemetry.instrument.vllm_model import describe
+from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.fake_vllm import (
     LLM,
     Offline,
@@ -21,7 +22,6 @@ from tests.unit.sdk.telemetry.instrument.fake_vllm import (
     RequestStateStats,
     SamplingParams,
 )
-from tests.unit.sdk.telemetry.recordings import Kept
 
 STATS = RequestStateStats(5, 1_795_168_800.25, 100.0, 100.01, 100.2, 100.6, 0.25)
 OLD = RequestMetrics(1_795_168_800.25, 1_795_168_800.9, 1_795_168_800.3, 1_795_168_800.5, 0.05, 1_795_168_801.0)

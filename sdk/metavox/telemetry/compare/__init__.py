@@ -1,0 +1,1 @@
+"""Where a machine stands beside what was released."""

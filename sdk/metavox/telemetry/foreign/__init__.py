@@ -1,0 +1,1 @@
+"""The spans of other instrumentations, read through one table of names."""

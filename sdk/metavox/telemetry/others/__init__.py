@@ -1,0 +1,1 @@
+"""Other libraries' own telemetry, and how each is switched off."""
