@@ -16,7 +16,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import partial, reduce
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from unittest import mock
@@ -141,10 +142,11 @@ class Run:
             resource=Resource({"service.name": text, "host.name": text, text[:50]: text}), shutdown_on_exit=False
         )
         provider.add_span_processor(processor)
-        kept = {"metavox.engine.name": "vllm", "gen_ai.operation.name": "chat", "server.address": "localhost"}
+        here = dict.fromkeys(ADDRESSES, "localhost")
+        kept = {"metavox.engine.name": "vllm", "gen_ai.operation.name": "chat", **here}
         everywhere = {**dict.fromkeys((*NAMES, text[:200], f"gen_ai.{text[:50]}"), text), **kept}
         alone = {"gen_ai.request.model": "metavox/tiny", attribute: [text, text], **kept}
-        elsewhere = {**everywhere, "server.address": text if text[0] not in "/u" else f"of {text}"}
+        elsewhere = {**everywhere, **dict.fromkeys(ADDRESSES, text if text[0] not in "/u" else f"of {text}")}
         for attributes in (everywhere, alone, elsewhere):
             span = provider.get_tracer("others", text).start_span(text, attributes=attributes, start_time=START)
             span.add_event(text, {text[:50]: text, "exception.message": text})
@@ -306,14 +308,10 @@ def test_a_number_is_a_bucket_and_never_itself(home: Home, number: int, attribut
 
 
 FAULTS = (
-    *("contribution.anonymize", "contribution.gate", "recorder.request_span", "recorder.failed_span"),
-    *(
-        "hardware.detection.cpu.describe",
-        "processor.to_span",
-        "instrument.observer.finished_span",
-        "writer.threading.Thread.start",
-    ),
-    *("journal.Journal.add", "home.Home.evidence"),
+    *("pipeline.contribution:anonymize", "pipeline.contribution:gate", "recorder:request_span"),
+    *("recorder:failed_span", "hardware.detection:cpu.describe", "foreign.processor:to_span"),
+    *("instrument.observer:finished_span", "pipeline.writer:threading.Thread.start"),
+    *("journal.journal:Journal.add", "consent.home:Home.evidence"),
 )
 
 
@@ -328,7 +326,9 @@ def test_a_fault_of_ours_whose_words_are_a_secret_is_logged_without_them(
         raise RuntimeError(secret)
 
     home.journal_file.unlink(missing_ok=True)
-    monkeypatch.setattr(f"metavox.telemetry.{place}", broken)
+    module, _, path = place.partition(":")
+    *within, name = path.split(".")
+    monkeypatch.setattr(reduce(getattr, within, import_module(f"metavox.telemetry.{module}")), name, broken)
     _detect.cache_clear()
     with logs() as logged:
         Run(home, "anything").contribute("gen_ai.request.model")

@@ -40,7 +40,9 @@ contribution = Contribution.from_environment(os.environ)
 contribution.begin()
 now = time.time_ns()
 contribution.on_spans([Span("chat", now, now + 10**9, ATTRIBUTES)] * requests)
+deadline = time.monotonic() + 20
 while week and report_in(home_of(Path(os.environ["METAVOX_HOME"])), Week.parse(week))[0] == 0:
+    assert time.monotonic() < deadline
     time.sleep(0.01)  # until the report is on its way
 print(time.monotonic(), flush=True)
 exec(how)
