@@ -23,6 +23,7 @@ RETENTION: Final = (
         "on this machine",
         f"{KEPT_HERE.days} days after its week and to the next counted run, or to your no",
     ),
+    ("A journal that was damaged, and set aside", "on this machine", "until your next answer"),
     ("The random token of a report", "on this machine", "as its bytes; after a no, until 'off --delete'"),
     (
         "A report",
