@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.sdk.telemetry.test_uploader import serving
+from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
 from metavox.telemetry.consent.home import Home
 from metavox.telemetry.journal.journal import tried_reports

@@ -264,7 +264,7 @@ def test_of_processes_that_replace_the_same_answer_one_does(tmp_path: Path):
     script = (
         "import sys, time; from pathlib import Path; from metavox.telemetry.consent.home import AnsweredMeanwhile\n"
         "from tests.unit.sdk.telemetry.shared import home_in\n"
-        "from tests.unit.sdk.telemetry.test_home import NO\n"
+        "from tests.unit.sdk.telemetry.consent.test_home import NO\n"
         "home = home_in(Path(sys.argv[1])); seen = home.answer()\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try: home.record(NO, replacing=seen)\n"

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from tests.unit.sdk.telemetry.test_uploader import serving
+from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
 from metavox.telemetry.consent.home import Home
 from metavox.telemetry.journal.journal import Journal, tried_reports
