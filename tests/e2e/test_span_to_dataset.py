@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox import LLM, SamplingParams
-from metavox.telemetry.consent.ask import answer
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.ask import answer
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.pipeline.contribution import Contribution, records
 from metavox.telemetry.recorder import Recorder

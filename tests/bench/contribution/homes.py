@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.pipeline.tally import Tally
 from metavox_privacy.anonymize import anonymize

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from metavox import LLM, SamplingParams
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder
 from metavox_privacy.consent import off as never

@@ -32,7 +32,7 @@ from opentelemetry.trace import StatusCode
 from metavox.errors import InvalidRequest
 from metavox.params import SamplingParams
 from metavox.telemetry import ContributionProcessor
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.foreign.aliases import ADDRESSES, ALIASES, CHOICES, DECODE, OPERATIONS, PROVIDERS, SOURCES
 from metavox.telemetry.hardware import Hardware
 from metavox.telemetry.hardware.detection import _detect

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from tests.integration.telemetry.shared import (
     TEMPERS,
     agree,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.upload.readable import as_document
 from metavox_privacy.week import Week
 from tests.integration.telemetry.canary import found

@@ -107,7 +107,7 @@ def during(act: Callable[[], object]) -> list[str]:
 @contextmanager
 def placed(case: dict[str, Any]) -> Iterator[None]:
     """The environment, the policy file and the user of a case."""
-    from metavox.telemetry.consent.home import Home
+    from metavox.telemetry.agreement.home import Home
     from metavox.telemetry.pipeline import contribution
 
     before, user, defaults = dict(os.environ), os.geteuid, Home.__init__.__defaults__

@@ -13,8 +13,8 @@ from rich.console import Console
 from metavox.errors import MetaVoxError
 from metavox.llm import LLM
 from metavox.params import SamplingParams
-from metavox.telemetry.consent.ask import answer, show_notice
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.ask import answer, show_notice
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox_privacy.consent import COLLECTOR_VARIABLE, RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
 
 State: TypeAlias = Literal["ok", "note", "problem"]

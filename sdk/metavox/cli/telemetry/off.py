@@ -14,7 +14,7 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def off(
 
 def _say_no(home: Home, done: Withdrawal) -> None:
     """Record a no; where that fails, on a full disk above all, take the yes away: no file means off."""
-    from metavox.telemetry.consent.ask import answer
+    from metavox.telemetry.agreement.ask import answer
 
     try:
         home.record(answer(frozenset(), SCHEMA, datetime.now(timezone.utc)))

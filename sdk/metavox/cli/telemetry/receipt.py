@@ -6,7 +6,7 @@ import os
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox_privacy.consent import Unreadable
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from metavox.telemetry.consent.private_files import make_private_folder
+from metavox.telemetry.agreement.private_files import make_private_folder
 from metavox.telemetry.pipeline.forks import transactions
 
 PATIENCE = 1.0

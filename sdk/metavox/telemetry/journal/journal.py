@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal import cells, ledger
 from metavox.telemetry.journal.database import END_OF_CONSENT, PATIENCE, OtherLayout, existing, run, transaction
 from metavox.telemetry.journal.ledger import StoredReport as StoredReport

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from metavox.telemetry.consent import switch
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement import switch
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.pipeline.forks import loading
 from metavox.telemetry.pipeline.tally import Tally
 from metavox.telemetry.pipeline.writer import Writer

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from metavox.cli.compare.chart import ASCII, BLOCKS, chart, duration
 from metavox.cli.compare.report import as_lines
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.compare.released import parse_release
 from metavox.telemetry.compare.standing import Comparison, Own, Times, compare
-from metavox.telemetry.consent.home import Home
 from metavox.telemetry.hardware import detect
 from metavox.telemetry.journal.journal import Journal
 from metavox_privacy.schema import SCHEMA

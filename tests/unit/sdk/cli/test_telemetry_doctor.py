@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from metavox.cli.telemetry.checks import Check, check_all
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import notice_hash

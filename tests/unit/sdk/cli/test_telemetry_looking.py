@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.receipt import format_receipt
 from metavox_privacy.schema import SCHEMA
 from tests.unit.sdk.cli.shared import LAST_WEEK, LONG_AGO, SILENT, collecting, count_last_week, run
+from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
 
 def test_preview_raw_is_byte_for_byte_what_is_sent(home: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.receipt import parse_receipt
 from tests.unit.sdk.cli.shared import LAST_WEEK, Collector, collecting, count_last_week, run

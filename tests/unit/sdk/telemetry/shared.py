@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metavox.config import EngineInfo
 from metavox.outputs import CompletionOutput, RequestMetrics, RequestOutput
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.hardware import Hardware
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.pipeline.contribution import Contribution

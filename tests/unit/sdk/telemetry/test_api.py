@@ -16,9 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox import telemetry
 from metavox.errors import MetaVoxError
-from metavox.telemetry.consent import switch
-from metavox.telemetry.consent.example import example
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement import switch
+from metavox.telemetry.agreement.example import example
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import withdraw
 from metavox.telemetry.upload.readable import as_document
 from metavox.telemetry.upload.uploader import Unreachable

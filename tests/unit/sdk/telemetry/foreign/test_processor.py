@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from metavox.errors import InvalidArgument
 from metavox.telemetry import ContributionProcessor
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.foreign.aliases import SOURCES, names_of
 from metavox.telemetry.instrument.engines import patch_once, remove
 from metavox_privacy.anonymize import anonymize

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
-from metavox.telemetry.consent import switch
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement import switch
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder

@@ -14,14 +14,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
-from metavox.telemetry.consent.home import Home
+from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.journal.journal import Journal, tried_reports
 from metavox_privacy.anonymize import Record
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.unit.sdk.telemetry.shared import agree, record_of, tally_of
+from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
 PRELUDE = """

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.consent.answering import Question
-from metavox.telemetry.consent.home import Home
-from metavox.telemetry.consent.panel import Panel
+from metavox.telemetry.agreement.answering import Question
+from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.agreement.panel import Panel
 from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import LANGUAGES, QUESTIONS, Language, notice_hash

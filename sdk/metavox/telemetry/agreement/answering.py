@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.consent.ask import answer
-from metavox.telemetry.consent.home import Home
-from metavox.telemetry.consent.wording import WORDING, outcome
+from metavox.telemetry.agreement.ask import answer
+from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.agreement.wording import WORDING, outcome
 from metavox_privacy.consent import Answer, Unreadable
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import Language, language_of

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.consent import private_files, switch
-from metavox.telemetry.consent.home import AnsweredMeanwhile, Home
+from metavox.telemetry.agreement import private_files, switch
+from metavox.telemetry.agreement.home import AnsweredMeanwhile, Home
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Unreadable
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import notice_hash
@@ -262,9 +262,10 @@ def test_of_processes_that_replace_the_same_answer_one_does(tmp_path: Path):
     home = home_in(tmp_path)
     home.record(NO)
     script = (
-        "import sys, time; from pathlib import Path; from metavox.telemetry.consent.home import AnsweredMeanwhile\n"
+        "import sys, time; from pathlib import Path\n"
+        "from metavox.telemetry.agreement.home import AnsweredMeanwhile\n"
         "from tests.unit.sdk.telemetry.shared import home_in\n"
-        "from tests.unit.sdk.telemetry.consent.test_home import NO\n"
+        "from tests.unit.sdk.telemetry.agreement.test_home import NO\n"
         "home = home_in(Path(sys.argv[1])); seen = home.answer()\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try: home.record(NO, replacing=seen)\n"
@@ -446,7 +447,7 @@ def test_a_damaged_journal_that_was_set_aside_is_off(tmp_path: Path, is_link: bo
 def test_a_program_that_forces_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = home_in(tmp_path)
     agree(home)
-    monkeypatch.setattr("metavox.telemetry.consent.switch._forced_off", False)
+    monkeypatch.setattr("metavox.telemetry.agreement.switch._forced_off", False)
     assert home.consent({}).granted
     switch.force_off()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import EllipsisType
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.consent import switch
-from metavox.telemetry.consent.private_files import (
+from metavox.telemetry.agreement import switch
+from metavox.telemetry.agreement.private_files import (
     NOWHERE,
     UNFINISHED,
     is_another_users,
