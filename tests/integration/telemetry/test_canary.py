@@ -311,7 +311,7 @@ FAULTS = (
     *("pipeline.contribution:anonymize", "pipeline.contribution:gate", "recorder:request_span"),
     *("recorder:failed_span", "hardware.detection:cpu.describe", "foreign.processor:to_span"),
     *("instrument.observer:finished_span", "pipeline.writer:threading.Thread.start"),
-    *("journal.journal:Journal.add", "consent.home:Home.evidence"),
+    *("journal.journal:Journal.add", "agreement.home:Home.evidence"),
 )
 
 
