@@ -24,10 +24,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox import LLM, SamplingParams
-from metavox.telemetry.agreement.ask import answer
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.contribution import Contribution, records
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline.contribution import Contribution, records
+from metavox.telemetry.question.ask import answer
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload import uploader, weekly
 from metavox_privacy.fields import OTHER, PURPOSES

@@ -37,7 +37,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from metavox import LLM, SamplingParams
 from metavox.telemetry.hardware import detect
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from tests.unit.sdk.telemetry.shared import agree
 
 spans = InMemorySpanExporter()

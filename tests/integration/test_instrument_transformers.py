@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 import torch
 
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.transformers import Clock
 from metavox.telemetry.instrument.transformers_answer import peak_memory, read_answer
 from metavox.telemetry.instrument.transformers_model import describe, number_format
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
 from tests.unit.sdk.telemetry.foreign.recordings import Kept

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from metavox.cli import console
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import Answer, Consent, Evidence, Unreadable, decide
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import notice_hash
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metavox.config import EngineInfo
     from metavox.outputs import RequestOutput
     from metavox.params import SamplingParams
-    from metavox.telemetry.agreement.answering import Question
+    from metavox.telemetry.question.answering import Question
 
 Batch: TypeAlias = "Sequence[tuple[RequestOutput, SamplingParams]]"
 
@@ -69,7 +69,7 @@ def maybe_ask(info: EngineInfo, batch: Batch) -> None:
     )
     if not is_moment:
         return
-    from metavox.telemetry.agreement.answering import Question
+    from metavox.telemetry.question.answering import Question
 
     question = Question.put(os.environ, home, sys.stderr.encoding)
     try:
@@ -89,8 +89,8 @@ def _can_be_written(folder: Path) -> bool:
 
 def _ask(question: Question, info: EngineInfo, batch: Batch, now: datetime) -> str:
     """Ask and record; gives back what the answer means."""
-    from metavox.telemetry.agreement.ask import Conversation, ask
-    from metavox.telemetry.agreement.wording import outcome
+    from metavox.telemetry.question.ask import Conversation, ask
+    from metavox.telemetry.question.wording import outcome
 
     console.forget_typed()
     console.note("")

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement import switch
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home import switch
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import RECEIPT_VARIABLE
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.agreement.answering import Question
     from metavox.telemetry.journal.ledger import StoredReport
     from metavox.telemetry.others.detection import OtherTelemetry
+    from metavox.telemetry.question.answering import Question
     from metavox_privacy.consent import Consent
     from metavox_privacy.fields import Purpose
 
@@ -128,7 +128,7 @@ def consent() -> Status:
             superuser in somebody else's home; or somebody else answered meanwhile.
         sqlite3.Error, OSError: the answer cannot be written, or what was kept before a no not be deleted.
     """
-    from metavox.telemetry.agreement.answering import Question
+    from metavox.telemetry.question.answering import Question
 
     in_notebook = _kernel_runs()
     if not in_notebook and not _on_terminal():
@@ -166,17 +166,17 @@ def configure(*, enabled: bool) -> None:
 def _show_panel(question: Question) -> None:
     from IPython.display import display
 
-    from metavox.telemetry.agreement.example import example
-    from metavox.telemetry.agreement.panel import Panel
+    from metavox.telemetry.question.example import example
+    from metavox.telemetry.question.panel import Panel
 
     panel = Panel(question.finish, example, SCHEMA, question.language, has_said_yes=question.was_yes)
     display(panel.whole)  # type: ignore[no-untyped-call]
 
 
 def _ask_in_words(question: Question) -> None:
-    from metavox.telemetry.agreement.ask import Conversation, ask
-    from metavox.telemetry.agreement.example import example
-    from metavox.telemetry.agreement.wording import outcome
+    from metavox.telemetry.question.ask import Conversation, ask
+    from metavox.telemetry.question.example import example
+    from metavox.telemetry.question.wording import outcome
 
     columns = shutil.get_terminal_size().columns
     conversation = Conversation(sys.stdout, _input_line, columns, example, language=question.language)

@@ -11,9 +11,9 @@ from functools import cached_property
 from metavox.config import EngineInfo
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.hardware import Hardware, detect, undescribed
 from metavox.telemetry.hardware.energy import EnergyReader, share_out
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.spans import emit, failed_span, is_traced, request_span
 from metavox_privacy.span import Span
 

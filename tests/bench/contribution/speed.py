@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from metavox import LLM, SamplingParams
-from metavox.telemetry.agreement.home import Home
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.recorder import Recorder
 from metavox_privacy.consent import off as never
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline.tally import Tally
+from metavox.telemetry.journal.tally import Tally
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.consent import CI_VARIABLES, Answer
 from metavox_privacy.notice import notice_hash

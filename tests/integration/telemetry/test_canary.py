@@ -32,15 +32,15 @@ from opentelemetry.trace import StatusCode
 from metavox.errors import InvalidRequest
 from metavox.params import SamplingParams
 from metavox.telemetry import ContributionProcessor
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry import contribution as contribution_module
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.foreign.aliases import ADDRESSES, ALIASES, CHOICES, DECODE, OPERATIONS, PROVIDERS, SOURCES
 from metavox.telemetry.hardware import Hardware
 from metavox.telemetry.hardware.detection import _detect
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.instrument.described import Asked, Measured, Model, hub_name, local_name
 from metavox.telemetry.instrument.observer import Observer, quietly
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline import contribution as contribution_module
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload import readable, transport, uploader, weekly
 from metavox_privacy.anonymize import Record
@@ -308,10 +308,10 @@ def test_a_number_is_a_bucket_and_never_itself(home: Home, number: int, attribut
 
 
 FAULTS = (
-    *("pipeline.contribution:anonymize", "pipeline.contribution:gate", "recorder:request_span"),
+    *("contribution:anonymize", "contribution:gate", "recorder:request_span"),
     *("recorder:failed_span", "hardware.detection:cpu.describe", "foreign.processor:to_span"),
-    *("instrument.observer:finished_span", "pipeline.writer:threading.Thread.start"),
-    *("journal.journal:Journal.add", "agreement.home:Home.evidence"),
+    *("instrument.observer:finished_span", "writer:threading.Thread.start"),
+    *("journal.journal:Journal.add", "home.folders:Home.evidence"),
 )
 
 

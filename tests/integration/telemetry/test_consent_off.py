@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_kernels.native.build import COMPILERS
 from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash

@@ -29,7 +29,7 @@ MOST = 1.5
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
 from metavox_privacy.span import Span
 from tests.integration.telemetry.shared import home_of, report_in
 from tests.spans import ATTRIBUTES

@@ -95,7 +95,7 @@ found["import"] = changed(before)
 metavox.LLM, metavox.SamplingParams, metavox.telemetry, dir(metavox)
 found["names"] = changed(before)
 metavox.telemetry.status()
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
 Contribution.from_environment(os.environ).begin()
 found["pipeline"] = changed(before)
 from metavox.telemetry import ContributionProcessor

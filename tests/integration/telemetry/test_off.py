@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import CI_VARIABLES, RECEIPT_VARIABLE, Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.receipt import format_receipt

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from tests.integration.telemetry.shared import (
     TEMPERS,
     agree,
@@ -30,7 +30,7 @@ if "logging" in sys.argv:
     logging.basicConfig(level=logging.INFO)
 from opentelemetry.sdk.trace import TracerProvider
 from metavox.telemetry import ContributionProcessor
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
 from tests.integration.telemetry.programs import use
 
 contribution = Contribution.from_environment(os.environ)

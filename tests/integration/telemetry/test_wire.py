@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.upload.readable import as_document
 from metavox_privacy.week import Week
 from tests.integration.telemetry.canary import found
@@ -36,7 +36,7 @@ SECRET = "vendor-key-4711-quillfeather"  # and nobody's
 UPLOAD = """
 import os, sys, time
 from pathlib import Path
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
 from metavox_privacy.week import Week
 from tests.integration.telemetry.shared import home_of, report_in
 

@@ -107,8 +107,8 @@ def during(act: Callable[[], object]) -> list[str]:
 @contextmanager
 def placed(case: dict[str, Any]) -> Iterator[None]:
     """The environment, the policy file and the user of a case."""
-    from metavox.telemetry.agreement.home import Home
-    from metavox.telemetry.pipeline import contribution
+    from metavox.telemetry import contribution
+    from metavox.telemetry.home.folders import Home
 
     before, user, defaults = dict(os.environ), os.geteuid, Home.__init__.__defaults__
     os.environ.update(case["environment"])
@@ -127,7 +127,7 @@ def placed(case: dict[str, Any]) -> Iterator[None]:
 
 def flushed() -> None:
     """What waits is written now, and not ten seconds later."""
-    from metavox.telemetry.pipeline.contribution import _living
+    from metavox.telemetry.contribution import _living
 
     for each in list(_living):
         each.flush()

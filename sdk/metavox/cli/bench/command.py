@@ -116,7 +116,7 @@ def contribute_nothing(llm: LLM) -> None:
 
     The user's own tracer provider, where there is one, still gets their spans.
     """
-    from metavox.telemetry.pipeline.contribution import Contribution
+    from metavox.telemetry.contribution import Contribution
     from metavox.telemetry.recorder import Recorder
     from metavox_privacy.consent import Consent, off
 

@@ -70,7 +70,7 @@ def journaled(model: str | None) -> tuple[Own, str]:
         NothingToCompare: if there is no journal, or nothing in it that could be released.
         sqlite3.Error, OSError: if the journal cannot be read.
     """
-    from metavox.telemetry.agreement.home import Home
+    from metavox.telemetry.home.folders import Home
     from metavox.telemetry.journal.journal import Journal
 
     home = Home.from_environment(os.environ)

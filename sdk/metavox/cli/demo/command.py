@@ -20,7 +20,7 @@ from metavox.cli import console
 from metavox.cli.demo import contribute, dataset
 from metavox.cli.demo.collector import LocalCollector
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 

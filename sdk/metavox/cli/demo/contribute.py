@@ -13,10 +13,10 @@ from rich.console import Console
 from metavox.errors import MetaVoxError
 from metavox.llm import LLM
 from metavox.params import SamplingParams
-from metavox.telemetry.agreement.ask import answer, show_notice
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.contribution import Contribution
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.question.ask import answer, show_notice
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload import readable, uploader, weekly
 from metavox_privacy.anonymize import CellKey

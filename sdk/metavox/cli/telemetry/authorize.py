@@ -9,14 +9,14 @@ import sys
 from metavox.cli import console
 from metavox.cli.telemetry.on import ask
 from metavox.cli.telemetry.shared import AsJson, Out, clear_errors, tell, write_new
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import RECEIPT_VARIABLE
 
 
 def authorize(out: Out = None, as_json: AsJson = False) -> None:
     """At a terminal, mint a receipt with which servers and containers contribute; for you it changes nothing."""
-    from metavox.telemetry.agreement.answering import Question
-    from metavox.telemetry.agreement.ask import for_deployment
+    from metavox.telemetry.question.answering import Question
+    from metavox.telemetry.question.ask import for_deployment
     from metavox_privacy.receipt import format_receipt
 
     if not console.on_terminals(stdout=False):

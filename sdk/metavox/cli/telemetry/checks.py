@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import COLLECTOR_VARIABLE, RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
 
 State: TypeAlias = Literal["ok", "note", "problem"]
@@ -64,6 +64,8 @@ def check_all(home: Home, environment: Mapping[str, str], now: datetime) -> list
     of_user: tuple[Look, ...] = (_answer, _damage, _journal, _folders, _room)
     if scene.evidence.is_foreign:  # whose files these are is then the only question
         of_user = (_user,)
+    elif home.is_nowhere:
+        of_user = (_nowhere,)
     looks = (_decision, _policy, _receipt, *of_user, _clock, _collector, _others)
     return [check for look in looks for check in look(scene)]
 
@@ -72,6 +74,11 @@ def _user(scene: Scene) -> Iterator[Check]:
     said = f"this is the superuser, and {scene.home.config} is somebody else's"
     do = "run the same as that user, without sudo; a container's root needs a folder that is root's"
     yield Check("user", "problem", said, do)
+
+
+def _nowhere(scene: Scene) -> Iterator[Check]:
+    said = "there is none, so nothing can be kept"
+    yield Check("folder", "problem", said, "METAVOX_HOME can name one, by its whole path")
 
 
 def _decision(scene: Scene) -> Iterator[Check]:

@@ -6,14 +6,14 @@ import os
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import Unreadable, names_another_collector
 from metavox_privacy.schema import SCHEMA
 
 
 def diff(as_json: AsJson = False) -> None:
     """Show exactly what has changed between what you answered to and what this release would send and say."""
-    from metavox.telemetry.agreement.answering import collector_named
+    from metavox.telemetry.question.answering import collector_named
     from metavox_privacy.declaration import difference, terms
     from metavox_privacy.receipt import agreed_terms, parse_receipt
 

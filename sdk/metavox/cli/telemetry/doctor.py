@@ -11,7 +11,7 @@ import typer
 
 from metavox.cli.telemetry.checks import Check, check_all
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 
 
 def doctor(as_json: AsJson = False) -> None:

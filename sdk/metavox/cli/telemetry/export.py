@@ -13,7 +13,7 @@ from metavox.cli import console
 from metavox.cli.telemetry.journal import as_facts
 from metavox.cli.telemetry.shared import AsJson, Out, clear_errors, json_of, write_new
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import Unreadable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.fields import Metric
 from metavox_privacy.schema import SCHEMA
 

@@ -14,7 +14,7 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -62,13 +62,8 @@ def off(
     home, done = Home.from_environment(os.environ), Withdrawal()
     with done.going_on():
         _say_no(home, done)
-    with done.going_on():
-        _empty(home, done, tokens_stay=not delete)
-    if delete:  # after the no: nothing can be sent meanwhile
-        with done.going_on():
-            _ask_collectors(home, done)
-        with done.going_on():
-            _delete_the_rest(home, done)
+    if not home.is_nowhere:
+        _take_back(home, done, delete=delete)
     decided = home.consent(os.environ)
     if not decided.granted:
         done.lines.insert(0, "Contributions are off. Nothing more is kept or sent.")
@@ -79,9 +74,19 @@ def off(
         console.fail("; ".join(done.problems))
 
 
+def _take_back(home: Home, done: Withdrawal, *, delete: bool) -> None:
+    with done.going_on():
+        _empty(home, done, tokens_stay=not delete)
+    if delete:  # after the no: nothing can be sent meanwhile
+        with done.going_on():
+            _ask_collectors(home, done)
+        with done.going_on():
+            _delete_the_rest(home, done)
+
+
 def _say_no(home: Home, done: Withdrawal) -> None:
     """Record a no; where that fails, on a full disk above all, take the yes away: no file means off."""
-    from metavox.telemetry.agreement.ask import answer
+    from metavox.telemetry.question.ask import answer
 
     try:
         home.record(answer(frozenset(), SCHEMA, datetime.now(timezone.utc)))

@@ -10,12 +10,12 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:
-    from metavox.telemetry.agreement.answering import Question
+    from metavox.telemetry.question.answering import Question
 
 
 def on(
@@ -26,7 +26,7 @@ def on(
     as_json: AsJson = False,
 ) -> None:
     """At a terminal, show the notice and ask for both purposes; Ctrl-C leaves everything as it was."""
-    from metavox.telemetry.agreement.answering import Question
+    from metavox.telemetry.question.answering import Question
 
     if not console.on_terminals():  # a script, an image's build or a pipe cannot say yes for anybody
         console.fail("a yes needs a person at a terminal", code=2)
@@ -41,8 +41,8 @@ def on(
 
 def ask(question: Question, *, is_deployment: bool = False) -> frozenset[Purpose] | None:
     """Put both questions on standard error; None when nothing was answered."""
-    from metavox.telemetry.agreement.ask import Conversation, ask
-    from metavox.telemetry.agreement.example import example
+    from metavox.telemetry.question.ask import Conversation, ask
+    from metavox.telemetry.question.example import example
 
     console.forget_typed()
     where = Conversation(
@@ -64,14 +64,14 @@ def _purposes(named: list[str]) -> frozenset[Purpose]:
 
 
 def _show(question: Question, named: frozenset[Purpose]) -> frozenset[Purpose]:
-    from metavox.telemetry.agreement.ask import show_notice
+    from metavox.telemetry.question.ask import show_notice
 
     show_notice(sys.stderr, console.columns(), SCHEMA, question.language)
     return named
 
 
 def _record(question: Question, purposes: frozenset[Purpose], *, as_json: bool) -> None:
-    from metavox.telemetry.agreement.wording import outcome
+    from metavox.telemetry.question.wording import outcome
 
     given = question.answered(purposes)
     question.record(given)

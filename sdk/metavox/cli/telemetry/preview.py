@@ -12,7 +12,7 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, clear_errors
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 

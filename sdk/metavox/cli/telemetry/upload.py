@@ -10,7 +10,7 @@ import typer
 
 from metavox.cli import console
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.schema import SCHEMA
 
 if TYPE_CHECKING:

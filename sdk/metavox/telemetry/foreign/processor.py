@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import SpanContext, StatusCode
 
 from metavox.errors import InvalidArgument
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.foreign.aliases import CHOICES, END_TO_END, MODEL, Told, first, in_schema_words, is_request
 from metavox.telemetry.foreign.locality import ENGINE, ENGINES, Engine, engine_here
 from metavox.telemetry.foreign.nesting import Nesting
 from metavox.telemetry.foreign.surroundings import surroundings
 from metavox.telemetry.instrument.engines import instrumented
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.spans import SCOPE
 from metavox_privacy.span import Span
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from metavox.errors import InvalidArgument
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.instrument.engines import patch_once, remove
 from metavox.telemetry.instrument.observer import Observer
-from metavox.telemetry.pipeline.contribution import Contribution
 
 
 @dataclass(frozen=True)

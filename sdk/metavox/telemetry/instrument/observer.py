@@ -11,9 +11,9 @@ from contextvars import ContextVar
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.foreign.surroundings import engine_version
 from metavox.telemetry.instrument.described import Asked, Measured, Model, failed_span, finished_span
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.spans import emit, is_traced
 from metavox_privacy.span import Span
 

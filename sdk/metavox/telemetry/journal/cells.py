@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 
-from metavox.telemetry.pipeline.tally import CellTally
+from metavox.telemetry.journal.tally import CellTally
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.report import CellCounts, Counts, Histogram
 from metavox_privacy.schema import Schema

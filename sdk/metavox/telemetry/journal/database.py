@@ -12,8 +12,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from metavox.telemetry.agreement.private_files import make_private_folder
-from metavox.telemetry.pipeline.forks import transactions
+from metavox.telemetry.home.private_files import make_private_folder
+from metavox.telemetry.journal.forks import transactions
 
 PATIENCE = 1.0
 """Seconds to wait for another process's transaction, which takes about a millisecond."""

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal import cells, ledger
 from metavox.telemetry.journal.database import END_OF_CONSENT, PATIENCE, OtherLayout, existing, run, transaction
 from metavox.telemetry.journal.ledger import StoredReport as StoredReport
 from metavox.telemetry.journal.ledger import reports_in as reports_in
-from metavox.telemetry.pipeline.tally import Tally
+from metavox.telemetry.journal.tally import Tally
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import Counts
 from metavox_privacy.retention import KEPT_HERE

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from metavox.telemetry.pipeline.forks import loading_upload
+from metavox.telemetry.journal.forks import loading_upload
 from metavox_privacy.consent import Consent
 from metavox_privacy.schema import SCHEMA
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal, forget, tried_reports
 from metavox.telemetry.journal.ledger import ONE_TRY, StoredReport
 from metavox.telemetry.upload import uploader

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from typer.testing import CliRunner
 
 from metavox.cli.verbs import app
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.others.detection import LIBRARIES
 from metavox_privacy.anonymize import Record

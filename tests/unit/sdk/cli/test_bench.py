@@ -26,7 +26,7 @@ from metavox.cli.bench.measure import Figures, Workload
 from metavox.cli.bench.report import Report, Result
 from metavox.engine.runner import Runner
 from metavox.outputs import RequestMetrics
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from tests.unit.sdk.cli.shared import SILENT, run
 from tests.unit.sdk.telemetry.shared import agree
 

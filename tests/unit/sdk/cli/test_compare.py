@@ -17,10 +17,10 @@ from rich.console import Console
 
 from metavox.cli.compare.chart import ASCII, BLOCKS, chart, duration
 from metavox.cli.compare.report import as_lines
-from metavox.telemetry.agreement.home import Home
 from metavox.telemetry.compare.released import parse_release
 from metavox.telemetry.compare.standing import Comparison, Own, Times, compare
 from metavox.telemetry.hardware import detect
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span
@@ -102,7 +102,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     """The journal of somebody who said yes a day ago."""
     home = Home(tmp_path, tmp_path)
     agree(home, since=datetime.now(timezone.utc) - timedelta(days=1))
-    from metavox.telemetry.pipeline.contribution import Contribution
+    from metavox.telemetry.contribution import Contribution
 
     moment = datetime.now(timezone.utc)
     contribution = Contribution(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from metavox.cli.telemetry.checks import Check, check_all
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import notice_hash
@@ -210,3 +210,13 @@ def test_a_week_that_waits_is_no_problem(home: Path):
 
     assert str(LAST_WEEK) in run(home, "telemetry", "status").stdout
     assert run(home, "telemetry", "doctor").exit_code == 0
+
+
+def test_without_a_home_folder_it_says_that_one_is_missing_and_nothing_else_of_files(home: Path):
+    nowhere = Home.from_environment({"METAVOX_HOME": "relative"})
+    checks = {check.name: check for check in check_all(nowhere, {}, NOW)}
+
+    assert checks["folder"].state == "problem"
+    assert checks["folder"].do == "METAVOX_HOME can name one, by its whole path"
+    assert "no home folder" in checks["decision"].said
+    assert not {"answer", "journal", "disk"} & checks.keys()

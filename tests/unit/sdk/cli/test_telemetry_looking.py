@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.receipt import parse_receipt
 from tests.unit.sdk.cli.shared import LAST_WEEK, Collector, collecting, count_last_week, run
@@ -200,3 +200,13 @@ def test_the_superuser_can_say_no_in_somebody_elses_home_and_the_file_stays_thei
 
     assert result.exit_code == 0
     assert (home / "consent.json").stat().st_uid == 12345
+
+
+@pytest.mark.parametrize("options", [[], ["--delete"]], ids=str)
+def test_without_a_home_folder_the_one_problem_is_told_once(options: list[str]):
+    result = run(Path("relative"), "telemetry", "off", *options)
+
+    assert result.exit_code == 1
+    assert result.stdout == "Contributions are off. Nothing more is kept or sent.\n"
+    assert result.stderr.count("no home folder") == 1
+    assert "journal" not in result.stderr

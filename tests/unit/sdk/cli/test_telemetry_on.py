@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metavox.cli import console
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.receipt import parse_receipt

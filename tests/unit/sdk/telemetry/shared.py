@@ -9,11 +9,11 @@ from pathlib import Path
 
 from metavox.config import EngineInfo
 from metavox.outputs import CompletionOutput, RequestMetrics, RequestOutput
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.hardware import Hardware
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline.contribution import Contribution
-from metavox.telemetry.pipeline.tally import Tally
+from metavox.telemetry.journal.tally import Tally
 from metavox.telemetry.upload.uploader import Outcome
 from metavox.telemetry.upload.weekly import upload
 from metavox_privacy.anonymize import Record, anonymize

@@ -16,10 +16,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox import telemetry
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement import switch
-from metavox.telemetry.agreement.example import example
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home import switch
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import withdraw
+from metavox.telemetry.question.example import example
 from metavox.telemetry.upload.readable import as_document
 from metavox.telemetry.upload.uploader import Unreachable
 from metavox_privacy.consent import CI_VARIABLES

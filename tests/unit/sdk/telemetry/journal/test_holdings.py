@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.holdings import Holdings, holdings, view
 from metavox.telemetry.upload.weekly import preview
 from metavox_privacy.report import CellCounts

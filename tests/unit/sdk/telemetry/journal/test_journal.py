@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal import ledger
 from metavox.telemetry.journal.cells import MOST_CELLS
 from metavox.telemetry.journal.database import LARGEST

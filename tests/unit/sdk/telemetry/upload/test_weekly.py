@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal, tried_reports, withdraw
 from metavox.telemetry.journal.ledger import ONE_TRY, StoredReport
 from metavox.telemetry.upload.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent, Unreachable

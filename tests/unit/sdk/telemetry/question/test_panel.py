@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.answering import Question
-from metavox.telemetry.agreement.home import Home
-from metavox.telemetry.agreement.panel import Panel
+from metavox.telemetry.home.folders import Home
+from metavox.telemetry.question.answering import Question
+from metavox.telemetry.question.panel import Panel
 from metavox_privacy.consent import ASK_AGAIN_AFTER, Answer
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import LANGUAGES, QUESTIONS, Language, notice_hash

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement import private_files
-from metavox.telemetry.agreement.private_files import (
+from metavox.telemetry.home import private_files
+from metavox.telemetry.home.private_files import (
     NOWHERE,
     is_somebody_elses,
     locked,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal, tried_reports
 from metavox_privacy.anonymize import Record
 from metavox_privacy.schema import SCHEMA
@@ -26,7 +26,7 @@ from tests.unit.sdk.telemetry.upload.test_uploader import serving
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
 PRELUDE = """
 import multiprocessing, os, signal, sys, threading, time
-from metavox.telemetry.pipeline.contribution import Contribution
+from metavox.telemetry.contribution import Contribution
 from metavox_privacy.span import Span
 
 contribution = Contribution.from_environment(os.environ)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import ipywidgets  # type: ignore[import-untyped]
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.wording import WORDING
+from metavox.telemetry.question.wording import WORDING
 from metavox.telemetry.upload.readable import as_text
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import QUESTIONS, Language, notice
 from metavox_privacy.schema import Schema
 
 if TYPE_CHECKING:
-    from metavox.telemetry.agreement.ask import Example
+    from metavox.telemetry.question.ask import Example
 
 Finish = Callable[[frozenset[Purpose] | None], str]
 """Writes down what was agreed to, None being a "not now", and says in a sentence what it means."""

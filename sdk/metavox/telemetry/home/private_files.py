@@ -47,7 +47,9 @@ def is_somebody_elses(folder: Path) -> bool:
 def make_private_folder(folder: Path) -> None:
     """Make a folder and its missing parents, for the owner of the nearest one alone (0700); raises OSError."""
     if folder == NOWHERE:
-        raise OSError(errno.ENOENT, "there is no home folder; METAVOX_HOME can name one", str(folder))
+        raise OSError(
+            errno.ENOENT, "there is no home folder; METAVOX_HOME can name one, by its whole path", str(folder)
+        )
     for missing in reversed([path for path in (folder, *folder.parents) if not os.path.lexists(path)]):
         missing.mkdir(mode=0o700, exist_ok=True)
         _give_to_owner_of(missing.absolute().parent, missing)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from metavox.telemetry.agreement import switch
-from metavox.telemetry.agreement.home import Home
-from metavox.telemetry.pipeline.forks import loading
-from metavox.telemetry.pipeline.tally import Tally
-from metavox.telemetry.pipeline.writer import Writer
+from metavox.telemetry.home import switch
+from metavox.telemetry.home.folders import Home
+from metavox.telemetry.journal.forks import loading
+from metavox.telemetry.journal.tally import Tally
 from metavox.telemetry.upload.automatic import COLLECTOR_VARIABLE, AutomaticUpload
+from metavox.telemetry.writer import Writer
 from metavox_privacy.anonymize import Record, anonymize
 from metavox_privacy.consent import Consent, off
 from metavox_privacy.gate import gate

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TextIO
 
-from metavox.telemetry.agreement.wording import WORDING, Wording
+from metavox.telemetry.question.wording import WORDING, Wording
 from metavox.telemetry.upload.readable import as_base64, as_text
 from metavox_privacy.consent import ASK_AGAIN_AFTER, DEPLOYMENT_LASTS, Answer
 from metavox_privacy.fields import PURPOSES, Purpose

@@ -3,7 +3,7 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 
-from metavox.telemetry.pipeline.tally import MOST_CELLS, Tally
+from metavox.telemetry.journal.tally import MOST_CELLS, Tally
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.spans import WEEK, example_span

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import EllipsisType
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement import switch
-from metavox.telemetry.agreement.private_files import (
+from metavox.telemetry.home import switch
+from metavox.telemetry.home.private_files import (
     NOWHERE,
     UNFINISHED,
     is_another_users,
@@ -53,11 +53,15 @@ class Home:
     def from_environment(cls, environment: Mapping[str, str]) -> Home:
         """The platform's own folders, or the one that ``METAVOX_HOME`` names; the policy file never moves.
 
-        Somebody without a home folder, as many containers' users are, has no place for an answer: off.
+        Somebody without a home folder, as many containers' users are, has no place for an answer: off. So has
+        who names a relative one.
         """
         chosen = environment.get("METAVOX_HOME")
         if chosen:
-            return cls(Path(chosen), Path(chosen))
+            folder = Path(chosen)
+            if not folder.is_absolute():  # another one in each current folder: one person would be several
+                folder = NOWHERE
+            return cls(folder, folder)
         from platformdirs import user_config_path, user_state_path
 
         try:
@@ -67,6 +71,11 @@ class Home:
         if not (config.is_absolute() and state.is_absolute()):  # older platformdirs: "~", below the current folder
             return cls(NOWHERE, NOWHERE)
         return cls(config, state)
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether there is no folder in which anything could be kept."""
+        return NOWHERE in (self.config, self.state)
 
     @property
     def consent_file(self) -> Path:
@@ -102,6 +111,7 @@ class Home:
             forced_off=switch.is_forced_off(),
             is_foreign=self.is_foreign(),
             is_damaged=os.path.lexists(self.damaged_file),
+            is_homeless=self.is_nowhere,
         )
 
     def consent(self, environment: Mapping[str, str], now: datetime | None = None) -> Consent:

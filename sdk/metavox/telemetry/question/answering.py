@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from metavox.errors import MetaVoxError
-from metavox.telemetry.agreement.ask import answer
-from metavox.telemetry.agreement.home import Home
-from metavox.telemetry.agreement.wording import WORDING, outcome
+from metavox.telemetry.home.folders import Home
+from metavox.telemetry.question.ask import answer
+from metavox.telemetry.question.wording import WORDING, outcome
 from metavox_privacy.consent import Answer, Unreadable
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import Language, language_of

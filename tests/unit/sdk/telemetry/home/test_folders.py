@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from metavox.telemetry.agreement import private_files, switch
-from metavox.telemetry.agreement.home import AnsweredMeanwhile, Home
+from metavox.telemetry.home import private_files, switch
+from metavox.telemetry.home.folders import AnsweredMeanwhile, Home
 from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer, Unreadable
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import notice_hash
@@ -53,6 +53,21 @@ def test_the_platforms_own_folders_are_the_default(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+HOMELESS = "there is no home folder to keep anything in; METAVOX_HOME can name one, by its whole path"
+
+
+@pytest.mark.parametrize("named", ["metavox", "./metavox", "~/metavox"])
+def test_a_relative_folder_is_no_home_for_each_current_one_would_be_another_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+):
+    monkeypatch.chdir(tmp_path)
+    there = home_in(tmp_path / named)
+    agree(there)
+    assert there.consent({}).granted
+
+    assert Home.from_environment({"METAVOX_HOME": named}).consent({}).rule == HOMELESS
+
+
 def no_home(*_: object) -> Path:
     raise RuntimeError("could not determine the home directory")
 
@@ -71,6 +86,7 @@ def test_without_a_home_folder_it_is_off_and_no_file_is_made(
 
     assert home.answer() is Unreadable.FILE
     assert not home.consent({}).granted
+    assert home.consent({}).rule == HOMELESS
     with pytest.raises(OSError, match="METAVOX_HOME can name one"):
         agree(home)
 
@@ -263,9 +279,9 @@ def test_of_processes_that_replace_the_same_answer_one_does(tmp_path: Path):
     home.record(NO)
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from metavox.telemetry.agreement.home import AnsweredMeanwhile\n"
+        "from metavox.telemetry.home.folders import AnsweredMeanwhile\n"
         "from tests.unit.sdk.telemetry.shared import home_in\n"
-        "from tests.unit.sdk.telemetry.agreement.test_home import NO\n"
+        "from tests.unit.sdk.telemetry.home.test_folders import NO\n"
         "home = home_in(Path(sys.argv[1])); seen = home.answer()\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try: home.record(NO, replacing=seen)\n"
@@ -447,7 +463,7 @@ def test_a_damaged_journal_that_was_set_aside_is_off(tmp_path: Path, is_link: bo
 def test_a_program_that_forces_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = home_in(tmp_path)
     agree(home)
-    monkeypatch.setattr("metavox.telemetry.agreement.switch._forced_off", False)
+    monkeypatch.setattr("metavox.telemetry.home.switch._forced_off", False)
     assert home.consent({}).granted
     switch.force_off()
 

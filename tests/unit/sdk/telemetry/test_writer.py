@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from metavox.telemetry.pipeline.writer import PAUSE, Writer
+from metavox.telemetry.writer import PAUSE, Writer
 
 
 def writers() -> list[threading.Thread]:

@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from metavox.outputs import RequestOutput
 from metavox.params import SamplingParams
-from metavox.telemetry.agreement import switch
-from metavox.telemetry.agreement.home import Home
+from metavox.telemetry.contribution import Contribution
+from metavox.telemetry.home import switch
+from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
-from metavox.telemetry.pipeline.contribution import Contribution
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload.weekly import preview
 from metavox_privacy.consent import Consent
@@ -131,7 +131,7 @@ def test_what_waits_under_one_consent_is_not_written_under_another(home: Home):
 def test_a_decision_is_asked_for_once_a_second_and_before_each_write(home: Home, monkeypatch: pytest.MonkeyPatch):
     agree(home)
     asked, now = [], [100.0]
-    monkeypatch.setattr("metavox.telemetry.pipeline.contribution.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("metavox.telemetry.contribution.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def decide() -> Consent:
         asked.append(now[0])

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from metavox.telemetry.agreement.ask import Conversation, answer, ask, for_deployment
-from metavox.telemetry.agreement.wording import WORDING, outcome
+from metavox.telemetry.question.ask import Conversation, answer, ask, for_deployment
+from metavox.telemetry.question.wording import WORDING, outcome
 from metavox_privacy.consent import ASK_AGAIN_AFTER, DEPLOYMENT_LASTS
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import LANGUAGES, WORDS, Language, notice_hash

@@ -1,1 +1,0 @@
-"""Span -> counts: the private pipeline of a process, in memory and beside the program."""
