@@ -13,8 +13,8 @@ from pathlib import Path
 from typer.main import get_command
 
 from metavox.cli import app
-from metavox.telemetry.agreement.example import Platform, made_up
 from metavox.telemetry.others.detection import LIBRARIES, Library
+from metavox.telemetry.question.example import Platform, made_up
 from metavox.telemetry.upload.readable import as_text
 from metavox_privacy.automation import AUTOMATION
 from metavox_privacy.describe import dimensions_table, metrics_table, tables_table

@@ -115,6 +115,7 @@ class Evidence:
         forced_off: Whether the program has switched contributions off for itself.
         is_foreign: Whether this is the superuser in somebody else's folders.
         is_damaged: Whether a damaged journal was set aside, after which only a new yes counts.
+        is_homeless: Whether there is no folder in which anything could be kept.
     """
 
     environment: Mapping[str, str]
@@ -124,6 +125,7 @@ class Evidence:
     forced_off: bool = False
     is_foreign: bool = False
     is_damaged: bool = False
+    is_homeless: bool = False
 
 
 def off(rule: str) -> Consent:
@@ -143,6 +145,8 @@ def decide(evidence: Evidence, now: datetime, schema: Schema = SCHEMA) -> Consen
     if forbidden is not None:
         return off(forbidden)
     given = evidence.answer
+    if evidence.is_homeless:
+        return off("there is no home folder to keep anything in; METAVOX_HOME can name one, by its whole path")
     if isinstance(given, Unreadable):  # it may hold a no
         return off("the consent file cannot be read or understood")
     if given is not None and not given.purposes and given.ask_again_after is None:

@@ -141,7 +141,7 @@ class Engines:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         from metavox import LLM, AsyncLLM, SamplingParams, instrument
-        from metavox.telemetry.instrument.engines import instrumented
+        from metavox.telemetry.foreign.instrumented import instrumented
 
         torch.set_num_threads(1)
         small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -14,10 +14,10 @@ from opentelemetry.trace import SpanContext, StatusCode
 from metavox.errors import InvalidArgument
 from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.foreign.aliases import CHOICES, END_TO_END, MODEL, Told, first, in_schema_words, is_request
+from metavox.telemetry.foreign.instrumented import instrumented
 from metavox.telemetry.foreign.locality import ENGINE, ENGINES, Engine, engine_here
 from metavox.telemetry.foreign.nesting import Nesting
 from metavox.telemetry.foreign.surroundings import surroundings
-from metavox.telemetry.instrument.engines import instrumented
 from metavox.telemetry.spans import SCOPE
 from metavox_privacy.span import Span
 

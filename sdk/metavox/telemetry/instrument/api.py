@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from metavox.errors import InvalidArgument
 from metavox.telemetry.contribution import Contribution
-from metavox.telemetry.instrument.engines import patch_once, remove
+from metavox.telemetry.foreign.instrumented import patch_once, remove
 from metavox.telemetry.instrument.observer import Observer
 
 

@@ -18,8 +18,8 @@ from opentelemetry.trace import SpanKind
 from metavox.errors import InvalidArgument
 from metavox.telemetry import ContributionProcessor
 from metavox.telemetry.foreign.aliases import SOURCES, names_of
+from metavox.telemetry.foreign.instrumented import patch_once, remove
 from metavox.telemetry.home.folders import Home
-from metavox.telemetry.instrument.engines import patch_once, remove
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from metavox.telemetry.instrument.engines import instrumented, remove
+from metavox.telemetry.foreign.instrumented import instrumented, remove
 from tests.unit.sdk.telemetry.foreign.recordings import Kept
 
 

@@ -14,10 +14,10 @@ import pytest
 
 import metavox
 from metavox.errors import InvalidArgument
+from metavox.telemetry.foreign.instrumented import instrumented
 from metavox.telemetry.foreign.locality import ENGINES
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.api import LIBRARIES
-from metavox.telemetry.instrument.engines import instrumented
 from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.fake_vllm import LLM, Offline
 
@@ -143,7 +143,7 @@ def test_the_instrumentor_waits_until_the_program_loads_the_engine_and_then_patc
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from metavox.telemetry.instrument import instrumentors
-from metavox.telemetry.instrument.engines import instrumented
+from metavox.telemetry.foreign.instrumented import instrumented
 found = next(cls() for cls in vars(instrumentors).values() if getattr(cls, "library", None) == {library!r})
 found.instrument(skip_dep_check=True)
 assert not instrumented() and {library!r} not in sys.modules
