@@ -105,7 +105,7 @@ def _ask(question: Question, info: EngineInfo, batch: Batch, now: datetime) -> s
     purposes = ask(conversation, SCHEMA)
     given = question.answered(purposes or frozenset(), later=purposes is None)
     question.record(given)
-    return outcome(given)
+    return conversation.wrapped(outcome(given))
 
 
 def _this_run(

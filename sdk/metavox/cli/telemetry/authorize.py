@@ -37,7 +37,8 @@ def authorize(out: Out = None, as_json: AsJson = False) -> None:
     elif as_json:
         facts = {"file": out, "purposes": sorted(purposes), "expires_at": given.expires_at}
         tell(facts, as_json=True)
+    alone = f", for {given.collector} alone" if given.collector else ""
     console.note(
-        f"It holds until {given.expires_at:%Y-%m-%d}, and as long as the list and the notice stay as they are. "
-        f"Where it is to hold, set METAVOX_TELEMETRY=on and {RECEIPT_VARIABLE} to the file's path."
+        f"It holds until {given.expires_at:%Y-%m-%d}, and as long as the list and the notice stay as they are"
+        f"{alone}. Where it is to hold, set METAVOX_TELEMETRY=on and {RECEIPT_VARIABLE} to the file's path."
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from metavox.telemetry.journal.holdings import HeldCell, HeldWeek, Holdings
     from metavox_privacy.consent import Consent
 
+_UNITS = {"By": (2**20, "MiB"), "{token}/s": (1, "tokens/s")}
+"""Units of the list as people write them, each with how many of the list's make one."""
+
 
 def journal(as_json: AsJson = False) -> None:
     """List all that is counted, week by week and combination by combination, in words and numbers."""
@@ -85,16 +88,17 @@ def _cell(cell: HeldCell) -> Iterator[str]:
     for name, buckets in cell.buckets.items():
         metric = SCHEMA.metric.get(name)
         counts = sorted(buckets.items())
-        yield f"    {name}: " + ", ".join(f"{n} {_bucket(metric, bucket)}" for bucket, n in counts)
+        yield f"    {name}: " + ", ".join(f"{n} {bucket_in_words(metric, bucket)}" for bucket, n in counts)
 
 
-def _bucket(metric: Metric | None, bucket: int) -> str:
-    """What a bucket's number means, such as ``0.025-0.03 s``."""
+def bucket_in_words(metric: Metric | None, bucket: int) -> str:
+    """What a bucket's number means, such as ``at 0.025-0.03 s``."""
     if metric is None:  # of another release's list
         return f"in bucket {bucket}"
     if metric.is_rate:
         return ("worked", "failed")[bucket] if bucket in (0, 1) else f"in bucket {bucket}"
-    edges, unit = metric.edges, metric.unit
+    size, unit = _UNITS.get(metric.unit, (1, metric.unit))
+    edges = [f"{edge / size:.4g}" for edge in metric.edges]
     if bucket <= 0:
-        return f"<= {edges[0]:g} {unit}"
-    return f"> {edges[-1]:g} {unit}" if bucket >= len(edges) else f"{edges[bucket - 1]:g}-{edges[bucket]:g} {unit}"
+        return f"at {edges[0]} {unit} or less"
+    return f"above {edges[-1]} {unit}" if bucket >= len(edges) else f"at {edges[bucket - 1]}-{edges[bucket]} {unit}"

@@ -71,6 +71,7 @@ def _show(question: Question, named: frozenset[Purpose]) -> frozenset[Purpose]:
 
 
 def _record(question: Question, purposes: frozenset[Purpose], *, as_json: bool) -> None:
+    from metavox.telemetry.question.ask import wrapped
     from metavox.telemetry.question.wording import outcome
 
     given = question.answered(purposes)
@@ -83,4 +84,5 @@ def _record(question: Question, purposes: frozenset[Purpose], *, as_json: bool) 
         lines.append("This replaces the earlier yes; what was counted under that one is never sent.")
     if purposes and not decided.granted:
         lines.append(f"Here and now it is still off: {decided.rule}.")
-    tell(facts, *lines, as_json=as_json)
+    columns = console.columns()
+    tell(facts, *(wrapped(line, columns) for line in lines), as_json=as_json)

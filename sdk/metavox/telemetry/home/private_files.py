@@ -66,7 +66,10 @@ def write_whole(path: Path, text: str, *, is_first: bool) -> None:
     Raises:
         OSError: the disk does not let it; ``FileExistsError`` where a first file is there already.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)  # 0600, and new
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)  # 0600, and new
+    except OSError as error:  # of a file whose name says nothing to anybody
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -57,7 +57,12 @@ class Conversation:
 
     def wrapped(self, text: str) -> str:
         """Some words in lines that ``out`` can hold."""
-        return "\n".join(textwrap.wrap(text, max(self.columns - 1, 20)))
+        return wrapped(text, self.columns)
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Some words in lines that so many columns can hold."""
+    return "\n".join(textwrap.wrap(text, max(columns - 1, 20)))
 
 
 def show_notice(out: TextIO, columns: int, schema: Schema, language: Language = "en") -> None:

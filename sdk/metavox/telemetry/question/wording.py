@@ -69,7 +69,7 @@ WORDING: Mapping[Language, Wording] = {
         base64="The same {size} bytes in base64:",
         deployment="A receipt says yes for the servers and containers that it is given to, for a year; answer only "
         "if you may decide for them. For yourself it changes nothing.",
-        thanks="Thank you. On from now, to {yes}{no}. 'metavox telemetry off' ends it.",
+        thanks="Thank you. On from now to {yes}{no}. 'metavox telemetry off' ends it.",
         but_not="; not to {purpose}",
         both=" and ",
         not_now="Not now: nothing is kept or sent.",
@@ -91,7 +91,7 @@ WORDING: Mapping[Language, Wording] = {
         base64="Gli stessi {size} byte in base64:",
         deployment="Una ricevuta dice sì per i server e i container a cui viene data, per un anno; rispondi solo "
         "se puoi decidere per loro. Per te non cambia nulla.",
-        thanks="Grazie. Acceso da ora, per {yes}{no}. 'metavox telemetry off' lo spegne.",
+        thanks="Grazie. Acceso da ora per {yes}{no}. 'metavox telemetry off' lo spegne.",
         but_not="; non per {purpose}",
         both=" e ",
         not_now="Non ora: nulla viene conservato o inviato.",

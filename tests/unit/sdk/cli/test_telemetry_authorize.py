@@ -45,6 +45,18 @@ def test_authorize_mints_a_receipt_and_changes_nothing_for_this_user(home: Path,
 
 
 @pytest.mark.usefixtures("terminal")
+def test_a_receipt_that_names_a_collector_says_so_and_holds_for_no_other(home: Path, tmp_path: Path):
+    out, here = tmp_path / "receipt.json", {"METAVOX_COLLECTOR_URL": "https://one.example"}
+    result = run(home, "telemetry", "authorize", "--out", str(out), typed="y\n\n", **here)
+    both = {"METAVOX_TELEMETRY": "on", "METAVOX_TELEMETRY_RECEIPT": str(out)}
+
+    assert ", for https://one.example alone. Where it is to hold" in result.stderr
+    assert "Contributions are on" in run(home, "telemetry", "status", **both, **here).stdout
+    another = run(home, "telemetry", "status", **both, METAVOX_COLLECTOR_URL="https://another.example").stdout
+    assert "Contributions are off: METAVOX_COLLECTOR_URL names another collector" in another
+
+
+@pytest.mark.usefixtures("terminal")
 def test_where_the_receipt_is_named_contributions_are_on_and_nowhere_else(home: Path, tmp_path: Path):
     out = tmp_path / "receipt.json"
     run(home, "telemetry", "authorize", "--out", str(out), typed="y\ny\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from metavox.cli.telemetry.journal import bucket_in_words
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.consent import Answer
@@ -104,9 +105,24 @@ def test_journal_says_each_count_in_words_and_numbers(home: Path):
     assert lines[1] == "  1 request"
     assert "    model: metavox/tiny" in lines
     assert sum(line.startswith("    error_rate: 1 worked") for line in lines) == 1
-    (first_token,) = [line for line in lines if line.startswith("    time_to_first_token: 1 ")]
+    (first_token,) = [line for line in lines if line.startswith("    time_to_first_token: 1 at ")]
     low, high = first_token.removesuffix(" s").rpartition(" ")[2].split("-")
     assert 0 < float(low) < float(high)
+    (speed,) = [line for line in lines if line.startswith("    output_tokens_per_second: 1 ")]
+    assert speed.endswith(" tokens/s")
+
+
+def test_journal_tells_buckets_in_units_that_people_write():
+    memory, speed = SCHEMA.metric["peak_device_memory"], SCHEMA.metric["output_tokens_per_second"]
+
+    assert [bucket_in_words(memory, at) for at in (0, 13, 63)] == [
+        "at 16 MiB or less",
+        "at 128-152.2 MiB",
+        "above 2.097e+06 MiB",
+    ]
+    assert bucket_in_words(speed, 1) == "at 0.1-0.1212 tokens/s"
+    assert bucket_in_words(SCHEMA.metric["error_rate"], 1) == "failed"
+    assert bucket_in_words(None, 4) == "in bucket 4"
 
 
 def test_journal_in_json_holds_every_field(home: Path):

@@ -74,7 +74,7 @@ def test_on_records_the_purposes_alone_that_were_named(home: Path):
 
     assert result.exit_code == 0
     assert "SOLD" in result.stderr
-    assert "On from now, to improve; not to publish." in result.stdout
+    assert "On from now to improve; not to publish." in result.stdout
     assert "replaces" not in result.stdout
     assert given.purposes == {"improve"}
     assert (given.notice, given.schema_version) == (notice_hash(SCHEMA), SCHEMA.version)
@@ -87,7 +87,7 @@ def test_on_speaks_italian_to_an_italian_and_records_that_it_did(home: Path):
 
     assert "VENDUTI" in result.stderr
     assert "[s/N]" in result.stderr
-    assert "Acceso da ora, per improve; non per publish." in result.stdout
+    assert "Acceso da ora per improve; non per publish." in result.stdout
     assert (given.purposes, given.language) == ({"improve"}, "it")
     assert given.notice == notice_hash(SCHEMA, "it")
     assert Home(home, home).consent({}).granted
@@ -109,7 +109,7 @@ def test_on_says_that_another_yes_ends_the_earlier_one_and_its_counts(home: Path
     count_last_week(home)
     said = run(home, "telemetry", "on", "--purpose", "improve").stdout
 
-    assert "On from now, to improve; not to publish." in said
+    assert "On from now to improve; not to publish." in said
     assert "This replaces the earlier yes; what was counted under that one is never sent." in said
     assert "counted under an earlier yes: it is never sent" in run(home, "telemetry", "journal").stdout
     assert run(home, "telemetry", "preview").stderr == "Nothing would be sent: no counts.\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -53,6 +54,19 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         write_whole(tmp_path / "answer", "first", is_first=True)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_file_is_told_by_the_name_of_the_file_that_was_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def denied(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".consent-x1y2"))
+
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with pytest.raises(PermissionError) as raised:
+        write_whole(tmp_path / "consent.json", "first", is_first=True)
+
+    assert raised.value.filename == str(tmp_path / "consent.json")
 
 
 def test_folders_are_made_for_their_owner_alone(tmp_path: Path):

@@ -233,7 +233,7 @@ def test_in_a_kernel_the_panel_appears_on_an_explicit_call_and_records_on_a_clic
     assert given is not None
     assert given.purposes == {"improve"}
     assert any(
-        "Thank you. On from now, to improve" in str(state.get("value")) for state in notebook.widgets.values()
+        "Thank you. On from now to improve" in str(state.get("value")) for state in notebook.widgets.values()
     )
     assert notebook.run("print(telemetry.status().rule)") == "the recorded consent\n"
 
