@@ -98,7 +98,7 @@ def bucket_in_words(metric: Metric | None, bucket: int) -> str:
     if metric.is_rate:
         return ("worked", "failed")[bucket] if bucket in (0, 1) else f"in bucket {bucket}"
     size, unit = _UNITS.get(metric.unit, (1, metric.unit))
-    edges = [f"{edge / size:.4g}" for edge in metric.edges]
+    edges = [f"{edge / size:.4g}" if edge < 1000 * size else f"{edge / size:.0f}" for edge in metric.edges]
     if bucket <= 0:
         return f"at {edges[0]} {unit} or less"
     return f"above {edges[-1]} {unit}" if bucket >= len(edges) else f"at {edges[bucket - 1]}-{edges[bucket]} {unit}"

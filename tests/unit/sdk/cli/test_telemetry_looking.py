@@ -118,9 +118,10 @@ def test_journal_tells_buckets_in_units_that_people_write():
     assert [bucket_in_words(memory, at) for at in (0, 13, 63)] == [
         "at 16 MiB or less",
         "at 128-152.2 MiB",
-        "above 2.097e+06 MiB",
+        "above 2097152 MiB",
     ]
-    assert bucket_in_words(speed, 1) == "at 0.1-0.1212 tokens/s"
+    assert bucket_in_words(speed, 1) == "at 0.1-0.1194 tokens/s"
+    assert bucket_in_words(speed, 63) == "above 10000 tokens/s"
     assert bucket_in_words(SCHEMA.metric["error_rate"], 1) == "failed"
     assert bucket_in_words(None, 4) == "in bucket 4"
 
