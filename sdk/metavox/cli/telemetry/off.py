@@ -65,7 +65,9 @@ def off(
     if not home.is_nowhere:
         _take_back(home, done, delete=delete)
     decided = home.consent(os.environ)
-    if not decided.granted:
+    if decided.granted:
+        done.problems.append(f"contributions are still on: {decided.rule}")
+    else:
         done.lines.insert(0, "Contributions are off. Nothing more is kept or sent.")
     facts = {"on": decided.granted, "rule": decided.rule, "recorded": done.recorded}
     if as_json or done.lines:
@@ -85,14 +87,21 @@ def _take_back(home: Home, done: Withdrawal, *, delete: bool) -> None:
 
 
 def _say_no(home: Home, done: Withdrawal) -> None:
-    """Record a no; where that fails, on a full disk above all, take the yes away: no file means off."""
+    """Record a no; where that fails, on a full disk above all, take the yes away: no file means off.
+
+    What is no yes stays: it is off already, and a no beats the receipt of a deployment, as no file would not.
+    """
     from metavox.telemetry.question.ask import answer
+    from metavox_privacy.receipt import parse_receipt
 
     try:
         home.record(answer(frozenset(), SCHEMA, datetime.now(timezone.utc)))
         done.recorded = True
     except OSError as error:
-        if not os.path.lexists(home.consent_file):
+        seen = home.answer()
+        earlier = parse_receipt(seen) if isinstance(seen, str) else None
+        is_yes = home.is_foreign() or (earlier is not None and bool(earlier.purposes))
+        if not (os.path.lexists(home.consent_file) and is_yes):
             raise
         home.consent_file.unlink()
         console.note(f"The no could not be written ({error.strerror}), so the earlier answer was deleted instead.")

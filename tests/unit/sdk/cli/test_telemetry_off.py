@@ -4,14 +4,19 @@ import errno
 import json
 import os
 import socket
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import tried_reports
-from metavox_privacy.receipt import parse_receipt
-from tests.unit.sdk.cli.shared import LAST_WEEK, Collector, collecting, count_last_week, run
+from metavox_privacy.consent import DEPLOYMENT_LASTS, Answer
+from metavox_privacy.notice import notice_hash
+from metavox_privacy.receipt import format_receipt, parse_receipt
+from metavox_privacy.schema import SCHEMA
+from tests.unit.sdk.cli.shared import LAST_WEEK, LONG_AGO, Collector, collecting, count_last_week, run
 
 BOTH_FORMS = pytest.mark.parametrize("delete", [[], ["--delete"]], ids=["off", "off --delete"])
 
@@ -147,6 +152,48 @@ def test_off_on_a_full_disk_is_off_and_deletes_all_the_same(
     assert result.exit_code == 0
     assert "The no could not be written (No space left on device)" in result.stderr
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("earlier", ["a no", "garbage"])
+def test_off_on_a_full_disk_leaves_what_is_off_already(home: Path, monkeypatch: pytest.MonkeyPatch, earlier: str):
+    run(home, "telemetry", "off")
+    if earlier == "garbage":
+        (home / "consent.json").write_text(earlier)
+    before = (home / "consent.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run(home, "telemetry", "off")
+
+    assert (home / "consent.json").read_bytes() == before
+    assert result.exit_code == 1
+    assert "Contributions are off" in result.stdout
+    assert "No space left on device" in result.stderr
+
+
+def test_off_says_when_it_is_still_on_by_a_deployments_receipt(home: Path, monkeypatch: pytest.MonkeyPatch):
+    count_last_week(home)
+    given = Answer(frozenset({"improve"}), LONG_AGO, notice_hash(SCHEMA), SCHEMA.version)
+    minted = datetime.now(timezone.utc)
+    receipt = home.parent / "receipt.json"
+    receipt.write_text(
+        format_receipt(
+            replace(given, answered_at=minted, scope="deployment", expires_at=minted + DEPLOYMENT_LASTS)
+        ),
+        encoding="utf-8",
+    )
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run(home, "telemetry", "off", METAVOX_TELEMETRY="on", METAVOX_TELEMETRY_RECEIPT=str(receipt))
+
+    assert result.exit_code == 1
+    assert "Contributions are off" not in result.stdout
+    assert "contributions are still on: the receipt that METAVOX_TELEMETRY_RECEIPT names" in result.stderr
 
 
 def test_the_journal_is_deleted_even_where_the_yes_cannot_be_taken_away(
