@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import json
@@ -95,6 +96,18 @@ def test_preview_raw_writes_no_bytes_to_a_terminal(home: Path):
     assert "no terminal can show" in done.stderr
     assert os.read(terminal, 65536) == b"the end"
     os.close(terminal)
+
+
+def test_preview_is_of_what_will_be_sent_and_of_what_was_only_when_asked(home: Path):
+    count_last_week(home)
+    with collecting() as collector:
+        run(home, "telemetry", "upload", METAVOX_COLLECTOR_URL=collector.url)
+    settled = run(home, "telemetry", "preview")
+    asked = run(home, "telemetry", "preview", "--week", str(LAST_WEEK))
+
+    assert (settled.stdout, settled.stderr) == ("", "Nothing would be sent: no counts.\n")
+    assert asked.stderr == f"Week {LAST_WEEK} was sent.\n"
+    assert "metavox/tiny" in asked.stdout
 
 
 def test_journal_says_each_count_in_words_and_numbers(home: Path):
@@ -278,3 +291,19 @@ def test_export_of_somebody_who_never_answered_is_empty_and_makes_no_file(home: 
     assert document["journal"]["weeks"] == []
     assert not home.exists()
     assert not Home(home, home).consent({}).granted
+
+
+def test_an_export_that_the_disk_cuts_short_leaves_no_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    count_last_week(home)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run(home, "telemetry", "export", "--out", str(tmp_path / "mine.json"))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"metavox: {tmp_path / 'mine.json'}: No space left on device\n"
+    assert not (tmp_path / "mine.json").exists()
