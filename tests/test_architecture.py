@@ -49,7 +49,7 @@ def test_the_house_as_it_stands_keeps_every_contract(house):
         ("sdk/metavox/engine/engine.py", "import metavox.telemetry.spans", "Floors inside the SDK"),
         ("sdk/metavox/layers/__init__.py", "import metavox.models", "Floors inside the SDK"),
         ("sdk/metavox/telemetry/home/folders.py", "import metavox.telemetry.journal", "Floors inside telemetry"),
-        ("sdk/metavox/telemetry/foreign/aliases.py", "import metavox.telemetry.instrument", "Floors inside telemetry"),
+        ("sdk/metavox/telemetry/foreign/aliases.py", "import metavox.telemetry.api", "Floors inside telemetry"),
         ("sdk/metavox/telemetry/journal/journal.py", "import http.client", "Only the transport opens a socket"),
         ("collector/metavox_collector/stage.py", "import metavox_collector.close", "Floors inside the collector"),
         ("collector/metavox_collector/close.py", "import sqlalchemy", "Only the store speaks SQL"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from metavox.engine.driver import Driver
+    from metavox.telemetry.contribution import Contribution
     from metavox.telemetry.recorder import Recorder
 
 ENGINE_EXTRA = {"huggingface_hub", "llguidance", "numpy", "safetensors", "tokenizers", "torch", "transformers"}
@@ -118,9 +119,11 @@ class LLM:
             speculative_config=speculative_config,
             seed=seed,
         )
+        contribution = _contribution()
+        contribution.begin()  # what is due to be sent has time while weights are read; a short program has no other
         self._driver = _build(config)
         self.info = self._driver.engine.info
-        self._serving = Serving(self._driver, _recorder(self.info))
+        self._serving = Serving(self._driver, _recorder(self.info, contribution))
 
     @overload  # a string is also a sequence of strings; the first signature takes it
     def generate(  # type: ignore[overload-overlap]
@@ -287,7 +290,13 @@ def _build(config: EngineConfig) -> Driver:
         ) from error
 
 
-def _recorder(info: EngineInfo) -> Recorder:
-    from metavox.telemetry.recorder import Recorder  # here, so that `import metavox` reads no catalog
+def _contribution() -> Contribution:
+    from metavox.telemetry.contribution import Contribution  # here, so that `import metavox` reads no catalog
 
-    return Recorder(info)
+    return Contribution.from_environment(os.environ)
+
+
+def _recorder(info: EngineInfo, contribution: Contribution) -> Recorder:
+    from metavox.telemetry.recorder import Recorder
+
+    return Recorder(info, contribution)

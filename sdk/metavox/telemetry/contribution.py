@@ -102,7 +102,7 @@ class Contribution:
         return self._granted and not switch.is_forced_off()
 
     def begin(self) -> None:
-        """An engine is ready: send, beside its work, what is due."""
+        """An engine is being loaded: send meanwhile what is due."""
         if self._upload is not None and self.wants():
             self._upload.start()
 

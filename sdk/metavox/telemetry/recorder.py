@@ -33,7 +33,6 @@ class Recorder:
     def __init__(self, info: EngineInfo, contribution: Contribution | None = None) -> None:
         self._info = info
         self._contribution = contribution or Contribution.from_environment(os.environ)
-        self._contribution.begin()
         self._energy = EnergyReader([info.device], os.environ) if info.device.startswith("cuda") else None
 
     @cached_property

@@ -156,3 +156,16 @@ def test_a_program_on_a_file_system_that_takes_nothing_ends_at_once(
 def requests_in_whatever_there_is(folder: Path) -> int:
     journal = home_of(folder).journal_file
     return 0 if not journal.exists() or not journal.stat().st_size else requests_in(home_of(folder))
+
+
+def test_a_program_of_one_request_sends_what_is_due_while_its_model_loads(tmp_path: Path):
+    home = home_of(tmp_path)
+    agree(home)
+    week = keep_a_due_report(home)
+    with collector("healthy") as there:
+        environment = clean_environment(tmp_path, METAVOX_HOME=str(tmp_path), METAVOX_COLLECTOR_URL=there.url)
+        subprocess.run(
+            [str(Path(sys.executable).with_name("metavox")), "generate", "Once", "--max-tokens", "1"],
+            env=environment, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        )  # fmt: skip
+    assert report_in(home, week) == (1, "sent")
