@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from metavox.telemetry.home.folders import Home
-from metavox_privacy.consent import COLLECTOR_VARIABLE, RECEIPT_VARIABLE, Answer, Evidence, Unreadable, decide
+from metavox_privacy.consent import (
+    COLLECTOR_VARIABLE,
+    RECEIPT_VARIABLE,
+    Answer,
+    Evidence,
+    Unreadable,
+    decide,
+    names_another_collector,
+)
 
 State: TypeAlias = Literal["ok", "note", "problem"]
 
@@ -237,6 +245,11 @@ def _collector(scene: Scene) -> Iterator[Check]:
         Address.parse(url)
     except ValueError as error:
         yield Check("collector", "problem", str(error), "correct METAVOX_COLLECTOR_URL, or unset it")
+        return
+    given = scene.evidence.answer
+    if isinstance(given, Answer) and given.purposes and names_another_collector(scene.environment, given):
+        do = "'metavox telemetry on' asks anew; or name the other one again"
+        yield Check("collector", "problem", f"{url} is another than {given.collector}, to which you agreed", do)
     else:
         yield Check("collector", "ok", f"{url}; whether it answers was not tried")
 

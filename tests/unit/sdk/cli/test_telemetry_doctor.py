@@ -220,3 +220,16 @@ def test_without_a_home_folder_it_says_that_one_is_missing_and_nothing_else_of_f
     assert checks["folder"].do == "METAVOX_HOME can name one, by its whole path"
     assert "no home folder" in checks["decision"].said
     assert not {"answer", "journal", "disk"} & checks.keys()
+
+
+def test_a_collector_that_is_another_than_at_the_yes_is_a_problem(home: Path):
+    home.mkdir()
+    given = Answer(
+        frozenset({"improve"}), NOW, notice_hash(SCHEMA), SCHEMA.version, collector="https://one.example"
+    )
+    (home / "consent.json").write_text(format_receipt(given), encoding="utf-8")
+
+    another = found(home, {"METAVOX_COLLECTOR_URL": "https://another.example"})["collector"]
+    assert another.state == "problem"
+    assert another.said == "https://another.example is another than https://one.example, to which you agreed"
+    assert found(home, {"METAVOX_COLLECTOR_URL": "https://one.example"})["collector"].state == "ok"
