@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metavox.cli.telemetry.shared import AsJson, clear_errors, tell
+from metavox.telemetry.home.private_files import NOWHERE
 
 if TYPE_CHECKING:
     from metavox.telemetry.api import Status
@@ -55,5 +56,7 @@ def _others(found: Status) -> Iterator[str]:
 
 
 def _present(path: Path) -> str:
+    if NOWHERE in path.parents:
+        return "none; there is no home folder, and METAVOX_HOME can name one"
     there = os.path.exists(path)  # Path.exists raises where a folder on the way is closed to us
     return str(path) if there else f"none (would be {path})"

@@ -128,3 +128,11 @@ def test_somebody_who_stopped_listening_is_told_nothing(home: Path, verb: str):
 
     assert (done.returncode, done.stderr) == (1, "")
     assert (home / "journal.sqlite3").exists() is (verb != "off")
+
+
+def test_without_a_home_folder_status_names_no_file_that_could_never_be():
+    said = run(Path("relative"), "telemetry", "status").stdout
+
+    assert "Contributions are off: there is no home folder to keep anything in" in said
+    assert said.count("none; there is no home folder, and METAVOX_HOME can name one") == 2
+    assert "/dev/null" not in said
