@@ -70,7 +70,7 @@ def test_the_demo_walks_the_whole_path_and_leaves_only_the_dataset(user, out):
     assert '"gen_ai.request.model": "metavox/tiny"' in said
     assert "Sent, and stored by the collector before it answered." in said
     assert "sent 2500 synthetic reports" in said
-    assert "tokens/s of one request" in said
+    assert "tokens/s of one request" in " ".join(said.split())  # a title breaks over a table that noise left narrow
     assert left_by_the_demo(folder / "home") == []
     (performance,) = folder.glob("kept/*-synthetic/performance.parquet" if out else "tmp/*/*/performance.parquet")
     assert {path.parent for path in left(folder / "tmp")} == (set() if out else {performance.parent})
