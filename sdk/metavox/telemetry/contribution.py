@@ -16,10 +16,10 @@ from metavox.telemetry.home import switch
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.forks import loading
 from metavox.telemetry.journal.tally import Tally
-from metavox.telemetry.upload.automatic import COLLECTOR_VARIABLE, AutomaticUpload
+from metavox.telemetry.upload.automatic import AutomaticUpload
 from metavox.telemetry.writer import Writer
 from metavox_privacy.anonymize import Record, anonymize
-from metavox_privacy.consent import Consent, off
+from metavox_privacy.consent import COLLECTOR_VARIABLE, Consent, off
 from metavox_privacy.gate import gate
 from metavox_privacy.schema import SCHEMA, Schema
 from metavox_privacy.span import Span

@@ -16,9 +16,6 @@ from metavox_privacy.schema import SCHEMA
 if TYPE_CHECKING:
     from metavox.telemetry.journal.journal import Journal
 
-COLLECTOR_VARIABLE = "METAVOX_COLLECTOR_URL"
-"""The environment variable that names the collector; without it nothing is ever sent."""
-
 _BETWEEN_LOOKS = 3600.0  # seconds; reports are due on the hour
 
 
