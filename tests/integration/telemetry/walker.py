@@ -174,10 +174,13 @@ class Engines:
         }
 
     def made(self) -> None:
+        from metavox.telemetry.contribution import Contribution
         from metavox.telemetry.recorder import Recorder
 
-        self.llm.recorder = Recorder(self.llm.info)  # as the constructor does, without loading the model anew
-        self.others._llm.recorder = Recorder(self.llm.info)
+        for llm in (self.llm, self.others._llm):  # as the constructor does, without loading the model anew
+            contribution = Contribution.from_environment(os.environ)
+            contribution.begin()
+            llm.recorder = Recorder(llm.info, contribution)
 
     async def awaited(self) -> None:
         await self.others.generate("Once", self.params)
