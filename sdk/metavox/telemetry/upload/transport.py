@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 TIMEOUT = 3.0
 """Seconds for a whole request: the name, the connection, TLS, sending and the answer."""
 
+_FORM = "a collector's address looks like https://collector.example"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -68,11 +70,14 @@ class Address:
             ValueError: with a message that says what an address must be.
         """
         url = url.strip()
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # a port that is none, a bracket too many
+            raise ValueError(_FORM) from None
         plain = url.isascii() and url.isprintable() and not {*" ?#"} & {*url}
-        if not host or not plain or parts.scheme not in ("http", "https"):
-            raise ValueError("a collector's address looks like https://collector.example")
+        if not host or not plain or port == 0 or parts.scheme not in ("http", "https"):
+            raise ValueError(_FORM)
         if parts.username is not None or parts.password is not None:
             raise ValueError("a collector's address holds no user name and no password")
         secure = parts.scheme == "https"
@@ -122,24 +127,25 @@ def request(
 
 
 def _connect(address: Address, deadline: float) -> socket.socket:
+    """To the first of the name's addresses that answers; one that does not leaves time for those after it."""
     failure: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, place in _resolve(address, deadline):
-        opened = _open(socket.socket(family, kind, protocol), place, address, deadline)
-        if isinstance(opened, socket.socket):
-            return opened
-        failure = opened
+    found = _resolve(address, deadline)
+    for tried, (family, kind, protocol, _, place) in enumerate(found):
+        now = time.monotonic()
+        until = now + (deadline - now) / (len(found) - tried)
+        try:
+            return _open(socket.socket(family, kind, protocol), place, address, until)
+        except OSError as error:  # this machine has no IPv6, perhaps, or the network drops it
+            failure = error
     raise failure
 
 
-def _open(sock: socket.socket, place: Any, address: Address, deadline: float) -> socket.socket | OSError:
+def _open(sock: socket.socket, place: Any, address: Address, deadline: float) -> socket.socket:
     try:
         _limit(sock, deadline)
         sock.connect(place)
         _limit(sock, deadline)
         return tls().wrap_socket(sock, server_hostname=address.host) if address.secure else sock
-    except OSError as error:  # perhaps the name's next address does better
-        sock.close()
-        return error
     except BaseException:
         sock.close()
         raise

@@ -21,7 +21,7 @@ from metavox_privacy.anonymize import Record
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.unit.sdk.telemetry.shared import agree, record_of, tally_of
-from tests.unit.sdk.telemetry.upload.test_uploader import serving
+from tests.unit.sdk.telemetry.upload.test_uploader import full_queue, serving
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
 PRELUDE = """
@@ -295,16 +295,8 @@ def hanging() -> Iterator[str]:
 
 @contextmanager
 def dropping() -> Iterator[str]:
-    """A place whose queue is full: further packets are dropped."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, socket.socket() as first:
-        others = [socket.socket() for _ in range(4)]
-        first.connect(server.getsockname())
-        for other in others:
-            other.setblocking(False)
-            other.connect_ex(server.getsockname())
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        for other in others:
-            other.close()
+    with full_queue() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import socket
 import ssl
@@ -187,6 +188,20 @@ def raw_server(answer: bytes, pause: float, patience: float = 0) -> Iterator[Add
         thread.join()
 
 
+@contextmanager
+def full_queue() -> Iterator[int]:
+    """A port whose queue is full: further packets are dropped."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, socket.socket() as first:
+        others = [socket.socket() for _ in range(4)]
+        first.connect(server.getsockname())
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+        for other in others:
+            other.close()
+
+
 @pytest.mark.parametrize(("answer", "pause"), [(b"", 3), (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40, 0.1)])
 def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(answer: bytes, pause: float):
     with raw_server(answer, pause) as address:
@@ -239,6 +254,37 @@ def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch):
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert send(BODY, address) == Sent()
+    assert len(server.requests) == 1
+
+
+def test_an_address_of_a_kind_that_this_machine_has_not_stops_no_other(monkeypatch: pytest.MonkeyPatch):
+    made = socket.socket
+
+    def without_ipv6(family: int, *rest: int, fileno: int | None = None) -> socket.socket:
+        if family == socket.AF_INET6:  # as where the kernel was told to have none
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *rest, fileno=fileno)
+
+    with serving() as (server, address):
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", address.port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", address.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "socket", without_ipv6)
+        outcome = send(BODY, address)
+
+    assert outcome == Sent()
+    assert len(server.requests) == 1
+
+
+def test_an_address_that_drops_packets_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch):
+    with serving() as (server, address), full_queue() as port:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", at)) for at in (port, address.port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        outcome = send(BODY, address, timeout=4)
+
+    assert outcome == Sent()
     assert len(server.requests) == 1
 
 
@@ -353,8 +399,9 @@ def test_addresses_are_read(url: str, address: Address):
         *("", "collector.example", "ftp://collector.example", "https://", "https://h:port", "file:///etc/passwd"),
         *("http://collector.example", "http://10.0.0.1", "http://localhost.example", "https://h:99999"),
         *("https://user:secret@h", "https://h/?a=b", "https://h/#a", "https://h /a"),
+        *("https://h:0", "https://[::1", "https://[h]", "http://[::1]:0"),
     ],
 )
-def test_other_addresses_are_refused(url: str):
-    with pytest.raises(ValueError, match=r".+"):
+def test_other_addresses_are_refused_in_words_of_ours(url: str):
+    with pytest.raises(ValueError, match=r"^a collector"):
         Address.parse(url)
