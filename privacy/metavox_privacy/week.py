@@ -41,11 +41,6 @@ class Week:
         year, number, _ = moment.astimezone(timezone.utc).isocalendar()
         return cls(year, number)
 
-    @classmethod
-    def of_unix_nano(cls, nanoseconds: int) -> Week:
-        """The week of a Unix time in nanoseconds."""
-        return cls.of(datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc))
-
     @property
     def start(self) -> datetime:
         """Monday 00:00 UTC."""

@@ -23,12 +23,6 @@ print("the end")
 """
 """What ``metavox generate`` does once its answer is printed, without the model."""
 
-AWAY = """
-import os
-if os.fork():
-    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
-os.setpgid(0, 0)
-"""
 QUESTION = "[y/N]"
 GENERATE = ("generate", "Once upon a time", "--max-tokens", "6", "--temperature", "0")
 

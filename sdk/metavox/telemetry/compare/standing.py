@@ -19,9 +19,6 @@ from metavox_privacy.report import Histogram
 from metavox_privacy.schema import Schema
 from metavox_privacy.span import Span
 
-CATALOGUED = ("accelerator", "model")
-"""Where figures of another one say nothing; and ``other`` holds devices, or models, of all kinds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Times:
