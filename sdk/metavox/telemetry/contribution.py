@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,14 @@ _log = logging.getLogger(__name__)
 _LOOKS_AGAIN = 1.0  # seconds
 _PATIENCE_AT_THE_END = 0.2  # seconds; other processes' transactions take milliseconds
 _UNDECIDED = off("it was not decided yet")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """What waits, and the consent that it was counted under: one value, so that nothing comes between the two."""
+
+    consent: Consent
+    tally: Tally = field(default_factory=Tally)
 
 
 class Contribution:
@@ -65,10 +74,9 @@ class Contribution:
 
     def _begin(self) -> None:
         """Empty, unlocked and undecided: what waits in a forking parent is the parent's to count."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may end a request in the middle of another one's counting
         self._writer = Writer(self.flush, self._prepare)
-        self._tally = Tally()
-        self._consent = _UNDECIDED
+        self._counting = _Counting(_UNDECIDED)
         self._granted = False
         self._looks_again_at = 0.0
 
@@ -114,7 +122,7 @@ class Contribution:
         """Take finished requests; they are counts in memory on return."""
         try:
             if self.wants():
-                self._keep(self._consent, spans)
+                self._keep(self._counting.consent, spans)
         except Exception as error:  # contributing must never be the reason why somebody's program fails
             _tell(error)
 
@@ -122,9 +130,10 @@ class Contribution:
         """Write what waits, if that is still agreed to; on the disk on return, or dropped."""
         try:
             with self._lock:
-                tally, counted_under, self._tally = self._tally, self._consent, Tally()
-            if tally:
-                self._write(tally, counted_under)
+                waiting = self._counting
+                self._counting = _Counting(waiting.consent)
+            if waiting.tally:
+                self._write(waiting)
         except Exception as error:  # a full disk, a damaged file, a busy one: the counts are lost, nothing else
             _tell(error)
 
@@ -142,24 +151,24 @@ class Contribution:
         except Exception as error:  # what cannot be decided is off
             _tell(error)
         with self._lock:
-            if not consent.is_same(self._consent):
-                self._tally = Tally()  # what was counted under another consent is dropped
-                self._consent = consent
+            if not consent.is_same(self._counting.consent):
+                self._counting = _Counting(consent)  # what was counted under another consent is dropped
                 self._granted = consent.granted
         self._looks_again_at = time.monotonic() + _LOOKS_AGAIN
 
     def _keep(self, consent: Consent, spans: Iterable[Span]) -> None:
         found = records(spans, consent, self._schema)
         with self._lock:
-            if not found or consent is not self._consent:
+            counting = self._counting
+            if not found or consent is not counting.consent:
                 return
             for record in found:
-                self._tally.add(record)
+                counting.tally.add(record)
         self._writer.wake()
 
-    def _write(self, tally: Tally, counted_under: Consent) -> None:
-        consent = self._decide()
-        if not consent.granted or not consent.is_same(counted_under):
+    def _write(self, waiting: _Counting) -> None:
+        consent, tally = self._decide(), waiting.tally
+        if not consent.granted or not consent.is_same(waiting.consent):
             return
         journal = self._open_journal(consent)
         if threading.main_thread().is_alive():

@@ -32,10 +32,12 @@ class Writer:
 
     def wake(self) -> None:
         """Have what waits written in time; to be called after it was put there."""
-        if self._thread is None:
-            with self._lock:
+        if self._thread is None and self._lock.acquire(blocking=False):  # else somebody is starting it just now
+            try:
                 if self._thread is None:
                     self._start()
+            finally:
+                self._lock.release()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="metavox-journal", daemon=False)

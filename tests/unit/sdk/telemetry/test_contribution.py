@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -21,8 +23,10 @@ from metavox.telemetry.contribution import Contribution
 from metavox.telemetry.home import switch
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
+from metavox.telemetry.journal.tally import Tally
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload.weekly import preview
+from metavox_privacy.anonymize import Record
 from metavox_privacy.consent import Consent
 from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
@@ -159,6 +163,46 @@ def test_a_program_that_forces_it_off_is_obeyed_at_once(home: Home, monkeypatch:
     contribution.on_span(example_span())
     contribution.flush()
     assert not home.journal_file.exists()
+
+
+@pytest.mark.parametrize("where", ["while it is decided", "while it is counted", "while the writer is started"])
+def test_a_request_that_a_finalizer_ends_in_the_middle_of_another_waits_for_nobody(
+    home: Home, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    agree(home)
+    ended: list[str] = []
+
+    def collected(here: str) -> None:
+        """What a span does that is ended by the garbage collector, which comes in the middle of anything."""
+        if here == where and not ended:
+            ended.append(here)
+            contribution.on_span(example_span())
+
+    def add(tally: Tally, record: Record) -> None:
+        collected("while it is counted")
+        uninterrupted(tally, record)
+
+    class Starting(threading.Thread):
+        def __init__(self, **about: Any) -> None:
+            collected("while the writer is started")
+            super().__init__(**about)
+
+    def decide() -> Consent:
+        collected("while it is decided")
+        return home.consent({})
+
+    contribution = Contribution(decide, lambda consent: journal_in(home, consent=consent))
+    request = threading.Thread(target=contribution.on_span, args=(example_span(),), daemon=True)
+    uninterrupted = Tally.add
+    monkeypatch.setattr(Tally, "add", add)
+    monkeypatch.setattr("metavox.telemetry.writer.threading.Thread", Starting)
+    request.start()
+    request.join(20)
+
+    assert ended == [where]
+    assert not request.is_alive()
+    contribution.flush()
+    assert kept(home) == 2
 
 
 def test_a_decision_that_fails_is_off(home: Home):
