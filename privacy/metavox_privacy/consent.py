@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from metavox_privacy.automation import CI_VARIABLES as CI_VARIABLES
+from metavox_privacy.automation import CI_VARIABLES
 from metavox_privacy.fields import Purpose
 from metavox_privacy.notice import Language, notice_hashes
 from metavox_privacy.schema import SCHEMA, Schema

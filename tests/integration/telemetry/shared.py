@@ -20,7 +20,8 @@ from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.journal.tally import Tally
 from metavox_privacy.anonymize import anonymize
-from metavox_privacy.consent import CI_VARIABLES, Answer
+from metavox_privacy.automation import CI_VARIABLES
+from metavox_privacy.consent import Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from metavox.telemetry.home.folders import Home
-from metavox_privacy.consent import CI_VARIABLES, RECEIPT_VARIABLE, Answer
+from metavox_privacy.automation import CI_VARIABLES
+from metavox_privacy.consent import RECEIPT_VARIABLE, Answer
 from metavox_privacy.notice import notice_hash
 from metavox_privacy.receipt import format_receipt
 from metavox_privacy.schema import SCHEMA

@@ -20,7 +20,7 @@ from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.others.detection import LIBRARIES
 from metavox_privacy.anonymize import Record
-from metavox_privacy.consent import CI_VARIABLES
+from metavox_privacy.automation import CI_VARIABLES
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week

@@ -22,7 +22,7 @@ from metavox.telemetry.journal.journal import withdraw
 from metavox.telemetry.question.example import example
 from metavox.telemetry.upload.readable import as_document
 from metavox.telemetry.upload.uploader import Unreachable
-from metavox_privacy.consent import CI_VARIABLES
+from metavox_privacy.automation import CI_VARIABLES
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
