@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ bench-engine: $(INSTALLED)  ## The engine on this CPU beside transformers and ll
 
 bench-telemetry: $(INSTALLED)  ## What telemetry costs, beside OpenTelemetry's SDK, as JSON in out/
 	$(BIN)/python tests/bench/telemetry.py
+
+bench-collector: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
+	$(BIN)/python -m tests.bench.collector
 
 clean:          ## Remove what these targets made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache
