@@ -19,7 +19,7 @@ class Nesting:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may end a span in the middle of another one's
         self._parents: dict[int, int] = {}
         self._counted: dict[int, None] = {}
         self._around: dict[int, None] = {}

@@ -58,11 +58,12 @@ class AutomaticUpload:
         consent, url = self._decide(), self._collector()
         if not (consent.granted and url):
             return
-        now, journal = datetime.now(timezone.utc), self._open_journal(consent)
-        if journal.is_due(now, url.strip()):  # once a week; the rest loads TLS and protobuf
+        journal = self._open_journal(consent)
+        if journal.is_due(datetime.now(timezone.utc), url.strip()):  # once a week; the rest loads TLS and protobuf
             with loading_upload:
                 import encodings.idna  # noqa: F401  # which looking up a name would import
 
                 from metavox.telemetry.upload.weekly import upload
 
+            now = datetime.now(timezone.utc)  # loading may have taken seconds
             upload(journal, consent, SCHEMA, now, url, decide=self._decide)

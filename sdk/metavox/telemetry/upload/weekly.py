@@ -21,6 +21,10 @@ from metavox_privacy.span import Span
 from metavox_privacy.week import Week
 from metavox_privacy.wire import encode
 
+_LONGEST_PAUSE = (
+    ONE_TRY.total_seconds() - uploader.TIMEOUT - 1
+)  # between claim and sending; claims are whole seconds
+
 Send = Callable[[bytes, Address], Outcome]
 Delete = Callable[[bytes, Address], Deletion]
 
@@ -96,10 +100,17 @@ def upload(
     def make(counts: Counts, token: bytes) -> bytes | None:
         return _body(counts, token, consent, schema)
 
+    began = time.monotonic()
     while True:
         tried = [report.week for report, _ in outcomes]
-        due = journal.claim(now, collector, make, force=force, beside=tried)
+        claimed = time.monotonic()  # those before it took seconds
+        moment = now + timedelta(seconds=claimed - began)
+        due = journal.claim(moment, collector, make, force=force, beside=tried)
         if due is None or due.body is None or not decide().is_same(consent):
+            break
+        if (
+            time.monotonic() - claimed > _LONGEST_PAUSE
+        ):  # the machine slept: a deletion does not wait for it any more
             break
         outcome = send(due.body, address)
         journal.note(due.week, _settled(outcome))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from metavox.telemetry.foreign import nesting as module
 from metavox.telemetry.foreign.nesting import DEEPEST, MOST, Nesting
 
 
@@ -81,3 +84,24 @@ def test_of_spans_around_a_request_the_innermost_are_not_counted_again():
     assert nesting.claim(1, 2, "vllm", "one")
     assert not nesting.claim(DEEPEST + 1, DEEPEST + 2, "vllm", "one")
     assert nesting.claim(DEEPEST + 2, None, "vllm", "one")
+
+
+def test_a_span_that_a_finalizer_ends_in_the_middle_of_another_ones_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    nesting, claims = Nesting(), []
+    remember = module._remember
+
+    def interrupted(known: dict[int, int], key: int, value: int) -> None:
+        if not claims:
+            claims.append(False)
+            claims.append(nesting.claim(7, None, "vllm", "one"))
+        remember(known, key, value)
+
+    monkeypatch.setattr(module, "_remember", interrupted)
+    thread = threading.Thread(target=nesting.began, args=(2, 1), daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert claims == [False, True]
+    assert not thread.is_alive()

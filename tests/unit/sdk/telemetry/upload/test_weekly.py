@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -11,8 +12,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal.journal import Journal, tried_reports, withdraw
 from metavox.telemetry.journal.ledger import ONE_TRY, StoredReport
+from metavox.telemetry.upload.transport import TIMEOUT
 from metavox.telemetry.upload.uploader import Address, Deleted, Deletion, Gone, Outcome, Refused, Sent, Unreachable
 from metavox.telemetry.upload.weekly import Send, delete, preview, sample, upload
+from metavox_privacy.consent import Consent
 from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
@@ -191,6 +194,46 @@ def test_all_weeks_that_are_due_go_one_after_the_other(home: Home):
     outcomes = decided_upload(journal_in(home, now=now), now, collector, force=False)
 
     assert [report.week for report, _ in outcomes] == [WEEK, later]
+
+
+def test_a_claim_holds_for_as_long_as_its_sending_may_take_however_long_those_before_it_took(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    journal_in(home, now=NEXT_WEEK).add(tally_of([replace(record_of(), week=Week.of(NEXT_WEEK))]))
+    clock, held = [100.0], []
+    monkeypatch.setattr("metavox.telemetry.upload.weekly.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def send(body: bytes, address: Address) -> Outcome:
+        (busy,) = [one.busy_until for one in tried_reports(home.journal_file) if one.busy_until is not None]
+        held.append((busy - THIRD_WEEK).total_seconds() - (clock[0] - 100))
+        clock[0] += 5
+        return Sent()
+
+    decided_upload(journal_in(home, now=THIRD_WEEK), THIRD_WEEK, send)
+
+    assert len(held) == 2
+    assert min(held) > ONE_TRY.total_seconds() - 1 > TIMEOUT
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_process_that_was_stopped_between_the_claim_and_the_sending_sends_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, asleep: bool
+):
+    clock, collector = [100.0], Collector(Sent())
+    monkeypatch.setattr("metavox.telemetry.upload.weekly.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def decide() -> Consent:
+        clock[0] += ONE_TRY.total_seconds() if asleep else 0.1  # a deletion waits no longer than that
+        return CONSENT
+
+    sent = upload(
+        *(journal_in(home, now=NEXT_WEEK), CONSENT, SCHEMA, NEXT_WEEK, COLLECTOR),
+        decide=decide,
+        send=collector,
+        force=True,
+    )
+
+    assert len(sent) == len(collector.bodies) == (0 if asleep else 1)
 
 
 def test_whoever_asks_tries_each_week_once_whatever_the_answers(home: Home):
