@@ -17,7 +17,7 @@ from metavox.telemetry.instrument.llama_cpp_model import describe, hardware, mod
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
 from tests.integration.tiny_gguf import write_gguf
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
+from tests.unit.sdk.telemetry.kept import Kept, only
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is built by `make test`, with a C++ compiler")
 
@@ -46,11 +46,6 @@ def kept() -> Iterator[Kept]:
     instrument("llama_cpp", contribution=kept)
     yield kept
     uninstrument("llama_cpp")
-
-
-def only(kept: Kept) -> dict[str, Any]:
-    (span,) = kept.spans
-    return dict(span.attributes)
 
 
 def test_a_completion_has_its_lengths_and_times(kept: Kept, llama: Any):
@@ -262,7 +257,7 @@ def test_a_model_that_is_closed_before_its_stream_is_still_told_of(file: Path, p
 import llama_cpp
 from metavox.telemetry.instrument import instrument
 from metavox.telemetry.instrument.llama_cpp_model import describe
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
+from tests.unit.sdk.telemetry.kept import Kept
 kept = Kept()
 instrument("llama_cpp", contribution=kept)
 llama = llama_cpp.Llama({str(file)!r}, n_ctx=64, n_threads=1, verbose=False)

@@ -29,7 +29,7 @@ from metavox.telemetry.instrument.transformers_answer import peak_memory, read_a
 from metavox.telemetry.instrument.transformers_model import describe, number_format
 from metavox_privacy.anonymize import anonymize
 from metavox_privacy.schema import SCHEMA
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
+from tests.unit.sdk.telemetry.kept import Kept, only
 from tests.unit.sdk.telemetry.shared import agree, home_in
 
 TTFT = "gen_ai.server.time_to_first_token"
@@ -59,11 +59,6 @@ def kept() -> Iterator[Kept]:
     instrument("transformers", contribution=kept)
     yield kept
     uninstrument("transformers")
-
-
-def only(kept: Kept) -> dict[str, Any]:
-    (span,) = kept.spans
-    return dict(span.attributes)
 
 
 def generate(model: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox.params import SamplingParams
@@ -149,15 +147,6 @@ def test_a_failed_request_tells_the_errors_type_and_never_its_message():
     assert "anna" not in repr(span)
     assert record is not None
     assert record.buckets == {"error_rate": 1}
-
-
-@pytest.fixture
-def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return exporter
 
 
 def test_the_users_provider_gets_the_span_as_a_child_of_the_current_one(exporter: InMemorySpanExporter):

@@ -10,32 +10,10 @@ from typing import Any
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from metavox_privacy.span import Span
 from tests.spans import START
 
 FOLDER = Path(__file__).with_name("recorded")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-class Kept:
-    """A contribution that is on, and keeps what it is given."""
-
-    def __init__(self, *, on: bool = True) -> None:
-        self.on = on
-        self.spans: list[Span] = []
-        self.flushed = 0
-
-    def wants(self) -> bool:
-        return self.on
-
-    def on_span(self, span: Span) -> None:
-        self.spans.append(span)
-
-    def on_spans(self, spans: list[Span]) -> None:
-        self.spans.extend(spans)
-
-    def flush(self) -> None:
-        self.flushed += 1
 
 
 def recording(name: str) -> Mapping[str, Any]:

@@ -25,7 +25,8 @@ from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span
 from tests.spans import ATTRIBUTES, START, WEEK, example_span
-from tests.unit.sdk.telemetry.foreign.recordings import NAMES, Kept, provider_of, recording, replay
+from tests.unit.sdk.telemetry.foreign.recordings import NAMES, provider_of, recording, replay
+from tests.unit.sdk.telemetry.kept import Kept
 from tests.unit.sdk.telemetry.shared import agree, contribution_to, home_in, journal_in, record_of
 
 LOCAL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "vllm", "server.address": "localhost"}

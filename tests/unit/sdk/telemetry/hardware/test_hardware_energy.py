@@ -5,10 +5,6 @@ import threading
 from dataclasses import replace
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox.params import SamplingParams
 from metavox.telemetry import recorder as recording
@@ -19,6 +15,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.span import Span
 from tests.spans import example_span
 from tests.unit.sdk.telemetry.hardware.nvml import A10, H100, Device, install
+from tests.unit.sdk.telemetry.kept import Kept
 from tests.unit.sdk.telemetry.shared import INFO, example_output
 
 
@@ -127,55 +124,31 @@ def test_energy_that_is_not_known_is_not_told():
     assert share_out(spans_of(1, 2), None) == spans_of(1, 2)
 
 
-class Watched:
-    """A contribution that takes everything and keeps it."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-
-    def begin(self) -> None: ...
-
-    def wants(self) -> bool:
-        return True
-
-    def on_spans(self, spans: list[Span]) -> None:
-        self.spans += spans
-
-
-@pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return exporter
-
-
 CUDA = replace(INFO, device="cuda:0")
 
 
-def test_the_users_own_span_says_the_energy_of_a_request(monkeypatch: pytest.MonkeyPatch, traced):
+def test_the_users_own_span_says_the_energy_of_a_request(monkeypatch: pytest.MonkeyPatch, exporter):
     install(monkeypatch, Device(H100))
-    recorder = Recorder(CUDA, Watched())
+    recorder = Recorder(CUDA, Kept())
 
     recorder.started()
     recorder.finished([(example_output(tokens=1), SamplingParams()), (example_output(tokens=3), SamplingParams())])
 
-    assert [span.attributes[ENERGY] for span in traced.get_finished_spans()] == [0.25, 0.75]
+    assert [span.attributes[ENERGY] for span in exporter.get_finished_spans()] == [0.25, 0.75]
 
 
-def test_requests_that_nobody_announced_say_no_energy(monkeypatch: pytest.MonkeyPatch, traced):
+def test_requests_that_nobody_announced_say_no_energy(monkeypatch: pytest.MonkeyPatch, exporter):
     install(monkeypatch, Device(H100))
 
-    Recorder(CUDA, Watched()).finished([(example_output(), SamplingParams())])
+    Recorder(CUDA, Kept()).finished([(example_output(), SamplingParams())])
 
-    assert ENERGY not in traced.get_finished_spans()[0].attributes
+    assert ENERGY not in exporter.get_finished_spans()[0].attributes
 
 
 def test_without_a_tracer_provider_no_energy_is_read(monkeypatch: pytest.MonkeyPatch):
     library = install(monkeypatch, Device(H100))
     monkeypatch.setattr(recording, "is_traced", lambda: False)
-    contribution = Watched()
+    contribution = Kept()
     recorder = Recorder(CUDA, contribution)
 
     recorder.started()

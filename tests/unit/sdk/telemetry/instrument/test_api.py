@@ -18,8 +18,8 @@ from metavox.telemetry.foreign.instrumented import instrumented
 from metavox.telemetry.foreign.locality import ENGINES
 from metavox.telemetry.instrument import instrument, uninstrument
 from metavox.telemetry.instrument.api import LIBRARIES
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.fake_vllm import LLM, Offline
+from tests.unit.sdk.telemetry.kept import Kept
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from metavox.telemetry.instrument.observer import Observer, quietly
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.test_described import ASKED, MEASURED, MODEL
+from tests.unit.sdk.telemetry.kept import Kept
 
 
 def test_nobody_who_wants_to_know_means_that_nothing_is_measured():
     assert not Observer("vllm", Kept(on=False)).wants()
 
 
-def test_a_contribution_or_a_provider_is_enough_to_want_to_know(exported: Any):
+def test_a_contribution_or_a_provider_is_enough_to_want_to_know(exporter: Any):
     assert Observer("vllm", Kept(on=False)).wants()
 
 
@@ -27,16 +27,16 @@ def test_a_request_within_a_request_of_the_same_engine_is_a_part_of_it(kept: Kep
     assert observer.wants()
 
 
-def test_the_provider_and_the_contribution_get_the_same_request(kept: Kept, exported: Any):
+def test_the_provider_and_the_contribution_get_the_same_request(kept: Kept, exporter: Any):
     Observer("vllm", kept).finished(MODEL, [(ASKED, MEASURED)])
 
-    (span,) = exported.get_finished_spans()
+    (span,) = exporter.get_finished_spans()
     assert span.instrumentation_scope.name == "metavox"
     assert dict(span.attributes) == dict(kept.spans[0].attributes)
     assert (span.start_time, span.end_time) == (kept.spans[0].start_time, kept.spans[0].end_time)
 
 
-def test_a_provider_that_breaks_costs_no_contribution(kept: Kept, exported: Any, monkeypatch: pytest.MonkeyPatch):
+def test_a_provider_that_breaks_costs_no_contribution(kept: Kept, exporter: Any, monkeypatch: pytest.MonkeyPatch):
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError
 

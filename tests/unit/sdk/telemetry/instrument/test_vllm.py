@@ -14,7 +14,6 @@ import pytest
 import metavox
 from metavox.telemetry.instrument import uninstrument
 from metavox.telemetry.instrument.vllm_model import describe
-from tests.unit.sdk.telemetry.foreign.recordings import Kept
 from tests.unit.sdk.telemetry.instrument.fake_vllm import (
     LLM,
     Offline,
@@ -22,6 +21,7 @@ from tests.unit.sdk.telemetry.instrument.fake_vllm import (
     RequestStateStats,
     SamplingParams,
 )
+from tests.unit.sdk.telemetry.kept import Kept, only
 
 STATS = RequestStateStats(5, 1_795_168_800.25, 100.0, 100.01, 100.2, 100.6, 0.25)
 OLD = RequestMetrics(1_795_168_800.25, 1_795_168_800.9, 1_795_168_800.3, 1_795_168_800.5, 0.05, 1_795_168_801.0)
@@ -35,11 +35,6 @@ def vllm(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
     monkeypatch.setitem(sys.modules, "vllm", module)
     monkeypatch.setitem(sys.modules, "vllm.entrypoints.llm", module)
     metavox.telemetry.instrument.instrument("vllm", contribution=kept)
-
-
-def only(kept: Kept) -> dict[str, Any]:
-    (span,) = kept.spans
-    return dict(span.attributes)
 
 
 def test_a_request_says_what_vllm_measured(kept: Kept):
