@@ -100,7 +100,7 @@ class Journal:
         path: The file; it and its folder are made, for the owner alone, by the first write.
         consent: The granted consent in force.
         schema: The list of what may be counted; rows outside it are not read.
-        now: For the weeks that have become too old.
+        now: For the weeks that have become too old, and those that are still to come.
     """
 
     def __init__(self, path: Path, consent: Consent, schema: Schema, now: datetime) -> None:
@@ -114,10 +114,12 @@ class Journal:
             schema.fingerprint,
         )
         self._schema = schema
-        self._oldest = Week.of(now - KEPT)
+        self._oldest, self._latest = Week.of(now - KEPT), Week.of(now)
 
     def add(self, tally: Tally, *, patience: float = PATIENCE) -> None:
         """Count requests, all in one transaction; a week whose report is built counts no more.
+
+        Nor does one that has not begun, or is kept no more: another clock than this machine's was read.
 
         Args:
             tally: What was counted.
@@ -125,7 +127,7 @@ class Journal:
         """
         with self._transaction(durable=False, patience=patience) as sql:
             for week, counted in tally:
-                if ledger.open_week(sql, week):
+                if self._oldest <= week <= self._latest and ledger.open_week(sql, week):
                     cells.add(sql, week, counted)
 
     def reports(self) -> list[StoredReport]:

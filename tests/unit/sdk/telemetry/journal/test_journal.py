@@ -150,6 +150,18 @@ def test_weeks_are_deleted_28_days_after_their_end(tmp_path: Path):
     assert journal_in(home).counts(WEEK).cells == {}
 
 
+@pytest.mark.parametrize("away", [timedelta(days=7), timedelta(days=365), timedelta(days=-50 * 7)])
+def test_what_ended_in_a_week_that_has_not_begun_or_is_not_kept_is_not_counted(tmp_path: Path, away: timedelta):
+    home = home_in(tmp_path)
+    elsewhere = [replace(record, week=Week.of(NOW + away)) for record in RECORDS]
+    journal_in(home).add(tally_of([*elsewhere, *OTHERS]))
+
+    assert [report.week for report in journal_in(home).reports()] == [WEEK]
+    with sqlite3.connect(home.journal_file) as sql:
+        assert sql.execute("SELECT DISTINCT week FROM cells").fetchall() == [(str(WEEK),)]
+    sql.close()
+
+
 @pytest.mark.parametrize(
     "consent",
     [
