@@ -105,11 +105,12 @@ def collector(tmp_path, person):
 
 
 @pytest.fixture
-def exporter():
+def exporter(monkeypatch):
     """The user's own OpenTelemetry, which may see everything but text."""
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
+    # The public function sets it once for the process, in which other tests show what happens where nobody traces.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     return exporter
 
 
