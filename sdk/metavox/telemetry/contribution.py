@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -105,6 +106,8 @@ class Contribution:
 
     def wants(self) -> bool:
         """Whether it takes requests now; as of a second ago at most. Asking costs nothing worth mentioning."""
+        if sys.is_finalizing():  # a thread that is started now never runs, and some Pythons wait for it for ever
+            return False
         if time.monotonic() >= self._looks_again_at:
             self._look()
         return self._granted and not switch.is_forced_off()

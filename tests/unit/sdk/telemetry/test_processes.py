@@ -110,6 +110,23 @@ def test_a_program_that_is_gone_in_an_instant_loses_what_waited_and_harms_nothin
     sql.close()
 
 
+def test_a_request_that_a_finalizer_ends_when_python_is_going_down_neither_holds_it_up_nor_is_heard_of(home: Home):
+    script = """
+class Streamed:
+    def __del__(self):
+        assert sys.is_finalizing()
+        request()
+        os.write(1, b"over")
+
+left = Streamed()
+request()
+"""
+    done = run(home, script, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "over", "")
+    assert counted(home) == 1
+
+
 def test_a_fork_counts_each_request_once(home: Home):
     done = run(home, "request(2)\nif os.fork():\n    os.wait()\nelse:\n    request(3)\n")
 
