@@ -25,17 +25,10 @@ from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import decode
-from tests.unit.sdk.telemetry.shared import agree, record_of, tally_of
+from tests.unit.sdk.telemetry.shared import CHOICES, agree, record_of, tally_of
 
 OF_OTHERS = [switch.variable for library in LIBRARIES for switch in (*library.off, *library.on)]
-SILENT: dict[str, str | None] = dict.fromkeys(
-    (
-        *CI_VARIABLES,
-        *("DO_NOT_TRACK", "METAVOX_TELEMETRY", "METAVOX_TELEMETRY_RECEIPT", "METAVOX_COLLECTOR_URL"),
-        *("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE"),
-        *OF_OTHERS,
-    )
-)
+SILENT: dict[str, str | None] = dict.fromkeys((*CI_VARIABLES, *CHOICES, *OF_OTHERS))
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
 LAST_WEEK = Week.of(datetime.now(timezone.utc) - timedelta(days=7))
 

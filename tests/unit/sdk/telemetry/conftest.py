@@ -1,4 +1,4 @@
-"""What the tests of telemetry share: a provider that they see into."""
+"""What the tests of telemetry share: nobody's choices, and a provider that they see into."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.unit.sdk.telemetry.shared import CHOICES
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs the tests may have switched telemetry off, or speak Italian."""
+    for name in CHOICES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -25,6 +25,12 @@ from metavox_privacy.span import Span
 from metavox_privacy.week import Week
 from tests.spans import BOTH, START, example_span
 
+CHOICES = (
+    *("DO_NOT_TRACK", "METAVOX_TELEMETRY", "METAVOX_TELEMETRY_RECEIPT", "METAVOX_COLLECTOR_URL"),
+    *("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE"),
+)
+"""The variables by which whoever runs the tests may have decided for themselves, or named their language."""
+
 YES = datetime.fromtimestamp(START // 10**9, timezone.utc) - timedelta(minutes=5)
 NOW = YES + timedelta(hours=1)
 NEXT_WEEK = YES + timedelta(days=8)
