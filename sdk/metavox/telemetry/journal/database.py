@@ -66,12 +66,12 @@ def transaction(
         era: The consent.
         oldest: The first week that is kept.
         durable: Whether it must survive a power cut too, and not only a crash of the program.
-        patience: Seconds to wait for other processes.
+        patience: Seconds to wait for other processes, and as many for this one's other threads.
 
     Raises:
         sqlite3.Error, OSError: when the disk does; a damaged file is set aside.
     """
-    with transactions, setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
+    with transactions.within(patience), setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
         if not durable:  # a busy disk takes 20 ms to confirm a write, and a program's end must not wait for it
             sql.execute("PRAGMA synchronous = OFF")
         with sql:

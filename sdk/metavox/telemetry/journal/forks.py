@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 LONGEST = 2.0
 """Seconds that a fork waits in all; a file system that hangs must not hang the program."""
@@ -38,6 +40,18 @@ class ForkGuard:
         if self._usable:  # the child of a fork from within this block has another lock
             self._depth -= 1
             self._lock.release()
+
+    @contextlib.contextmanager
+    def within(self, longest: float) -> Iterator[None]:
+        """The same block, for who waits for other threads no longer than some seconds; else TimeoutError."""
+        lock = self._lock
+        if not lock.acquire(timeout=longest):
+            raise TimeoutError(errno.ETIMEDOUT, "another thread of this program is at the same work")
+        try:
+            with self:
+                yield
+        finally:
+            lock.release()
 
     def hold(self, longest: float) -> None:
         """Before a fork: wait for the end of what runs, seconds at most."""

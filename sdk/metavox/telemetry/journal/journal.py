@@ -123,7 +123,7 @@ class Journal:
 
         Args:
             tally: What was counted.
-            patience: Seconds to wait for other processes.
+            patience: Seconds to wait for other processes, and as many for this one's other threads.
         """
         with self._transaction(durable=False, patience=patience) as sql:
             for week, counted in tally:

@@ -81,6 +81,17 @@ def test_a_fork_from_within_waits_for_nobody_and_only_the_parent_goes_on():
         pass
 
 
+def test_who_has_little_time_does_not_wait_for_another_threads_work():
+    guard = ForkGuard()
+    with held_elsewhere(guard):
+        start = time.monotonic()
+        with pytest.raises(TimeoutError), guard.within(0.05):
+            pass
+        assert time.monotonic() - start < 10
+    with guard.within(0.05), held_elsewhere(ForkGuard()):
+        pass
+
+
 def test_who_comes_again_from_the_middle_is_let_in_and_others_wait_for_the_end_of_all():
     guard = ForkGuard()
     others: list[int] = []

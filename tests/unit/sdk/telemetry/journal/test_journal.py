@@ -19,6 +19,7 @@ from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal import ledger
 from metavox.telemetry.journal.cells import MOST_CELLS
 from metavox.telemetry.journal.database import LARGEST
+from metavox.telemetry.journal.forks import transactions
 from metavox.telemetry.journal.journal import Journal, forget, tried_reports, withdraw
 from metavox.telemetry.journal.ledger import ONE_TRY, StoredReport
 from metavox.telemetry.upload.uploader import Sent, Unreachable
@@ -27,6 +28,7 @@ from metavox_privacy.report import count
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.spans import BOTH, WEEK, example_span
+from tests.unit.sdk.telemetry.journal.test_forks import held_elsewhere
 from tests.unit.sdk.telemetry.shared import (
     CONSENT,
     NEXT_WEEK,
@@ -372,6 +374,16 @@ def test_a_full_disk_refuses_a_write_and_keeps_what_was_there(tmp_path: Path):
 
     assert journal_in(home).counts(WEEK) == count(RECORDS, WEEK, SCHEMA)
     assert not home.damaged_file.exists()
+
+
+def test_a_count_of_little_patience_does_not_wait_for_this_programs_own_upload(tmp_path: Path):
+    journal = journal_in(home_in(tmp_path))
+    journal.add(tally_of(RECORDS))
+    with held_elsewhere(transactions), pytest.raises(TimeoutError):
+        journal.add(tally_of(RECORDS), patience=0.05)  # the upload may be waiting for another process
+
+    journal.add(tally_of(OTHERS), patience=0.05)
+    assert journal.counts(WEEK) == count([*RECORDS, *OTHERS], WEEK, SCHEMA)
 
 
 def test_a_fork_waits_for_a_transaction_and_the_child_can_write(tmp_path: Path):
