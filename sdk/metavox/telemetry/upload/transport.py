@@ -122,7 +122,7 @@ def request(
             _limit(sock, deadline)
             connection.request(method, address.path + path, body, dict(headers))
             return _answer(sock, deadline, method, longest)
-    except (OSError, http.client.HTTPException, UnicodeError) as error:  # a host name may be no name at all
+    except (OSError, http.client.HTTPException, ValueError) as error:  # a name that is none, a size below nothing
         return Unreachable(type(error).__name__)
 
 

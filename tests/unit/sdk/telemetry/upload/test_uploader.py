@@ -288,6 +288,12 @@ def test_an_address_that_drops_packets_leaves_time_for_the_next(monkeypatch: pyt
     assert len(server.requests) == 1
 
 
+def test_a_chunk_of_a_negative_size_is_no_answer():
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n"
+    with raw_server(answer, 0, patience=1) as address:
+        assert fetch_release(address, timeout=5) == Unreachable("ValueError")
+
+
 def test_what_is_not_http_is_unreachable():
     with raw_server(b"SSH-2.0-OpenSSH\r\n", 0) as address:
         assert isinstance(send(BODY, address, timeout=1), Unreachable)
