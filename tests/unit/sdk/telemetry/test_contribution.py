@@ -119,6 +119,22 @@ def test_what_waits_under_one_consent_is_not_written_under_another(home: Home):
     assert not home.journal_file.exists()
 
 
+def test_what_waits_is_not_carried_over_to_a_later_consent(home: Home, monkeypatch: pytest.MonkeyPatch):
+    agree(home)
+    now = [100.0]
+    monkeypatch.setattr("metavox.telemetry.contribution.time", SimpleNamespace(monotonic=lambda: now[0]))
+    later = replace(CONSENT, purposes=frozenset({"improve"}))
+    contribution = contribution_to(home)
+    contribution.on_spans([example_span()] * 3)
+    agree(home, purposes=frozenset({"improve"}))
+    now[0] += 1
+    contribution.on_span(example_span())
+    contribution.flush()
+
+    (cell,) = journal_in(home, consent=later).counts(WEEK).cells.values()
+    assert cell.requests == 1
+
+
 def test_a_decision_is_asked_for_once_a_second_and_before_each_write(home: Home, monkeypatch: pytest.MonkeyPatch):
     agree(home)
     asked, now = [], [100.0]
