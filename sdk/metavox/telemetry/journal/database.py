@@ -52,7 +52,7 @@ Era = tuple[str, str, str, str]
 
 
 class OtherLayout(sqlite3.OperationalError):
-    """The file was written by another version of MetaVox; the next count starts it anew."""
+    """The file was written by another version of MetaVox; an earlier one's is begun anew by the next count."""
 
 
 @contextlib.contextmanager
@@ -122,7 +122,10 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def _prepare(sql: sqlite3.Connection, era: Era, oldest: str) -> None:
-    if sql.execute("PRAGMA user_version").fetchone() != (_LAYOUT,):
+    (layout,) = sql.execute("PRAGMA user_version").fetchone()
+    if layout > _LAYOUT:  # a later release is used beside this one, and its tokens are nobody's to drop
+        raise OtherLayout("the journal was written by a later version of MetaVox")
+    if layout < _LAYOUT:
         run(sql, _TABLES)
         sql.execute(f"PRAGMA user_version = {_LAYOUT}")
     if sql.execute("SELECT since, purposes, notice, list FROM consent").fetchone() != era:

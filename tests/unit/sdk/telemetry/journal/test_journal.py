@@ -18,7 +18,7 @@ import pytest
 from metavox.telemetry.home.folders import Home
 from metavox.telemetry.journal import ledger
 from metavox.telemetry.journal.cells import MOST_CELLS
-from metavox.telemetry.journal.database import LARGEST
+from metavox.telemetry.journal.database import LARGEST, OtherLayout
 from metavox.telemetry.journal.forks import transactions
 from metavox.telemetry.journal.journal import Journal, forget, tried_reports, withdraw
 from metavox.telemetry.journal.ledger import ONE_TRY, StoredReport
@@ -270,7 +270,20 @@ def test_what_is_forgotten_leaves_nothing_and_the_last_takes_the_file_along(tmp_
     assert not home.journal_file.exists()
 
 
-def test_a_journal_of_another_layout_is_replaced(tmp_path: Path):
+def test_the_journal_of_a_later_version_is_left_as_it_is(tmp_path: Path):
+    home = home_in(tmp_path)
+    journal_in(home).add(tally_of(RECORDS))
+    with sqlite3.connect(home.journal_file) as sql:
+        sql.execute("PRAGMA user_version = 1000000")
+    sql.close()
+    before = home.journal_file.read_bytes()
+    with pytest.raises(OtherLayout, match="later version"):
+        journal_in(home).add(tally_of(RECORDS))
+
+    assert home.journal_file.read_bytes() == before
+
+
+def test_a_journal_of_an_earlier_layout_is_replaced(tmp_path: Path):
     home = home_in(tmp_path)
     home.state.mkdir()
     with sqlite3.connect(home.journal_file) as sql:
