@@ -72,6 +72,8 @@ def transaction(
         sqlite3.Error, OSError: when the disk does; a damaged file is set aside.
     """
     with transactions.within(patience), setting_aside(path), contextlib.closing(_connect(path, patience)) as sql:
+        sql.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only forgotten
+        sql.execute(f"PRAGMA max_page_count = {LARGEST // _PAGE}")
         if not durable:  # a busy disk takes 20 ms to confirm a write, and a program's end must not wait for it
             sql.execute("PRAGMA synchronous = OFF")
         with sql:
@@ -115,10 +117,7 @@ def run(sql: sqlite3.Connection, script: str) -> None:
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
     make_private_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
-    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only forgotten
-    connection.execute(f"PRAGMA max_page_count = {LARGEST // _PAGE}")
-    return connection
+    return sqlite3.connect(path, timeout=patience, isolation_level=None)
 
 
 def _prepare(sql: sqlite3.Connection, era: Era, oldest: str) -> None:

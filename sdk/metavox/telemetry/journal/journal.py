@@ -39,17 +39,6 @@ def tried_reports(path: Path) -> list[StoredReport]:
         return []
 
 
-def weeks_kept(path: Path) -> dict[Week, str]:
-    """Each week with its outcome, or "kept" while there is none; {} when there is no journal.
-
-    For looking while contributions are off: nothing is counted, built, deleted or written.
-
-    Raises:
-        sqlite3.Error, OSError: the journal cannot be read.
-    """
-    return {report.week: report.outcome or "kept" for report in _all_reports(path)}
-
-
 def withdraw(home: Home) -> list[StoredReport]:
     """After a no: delete all that could only have been sent under a yes, and the journal with it if that is all.
 
