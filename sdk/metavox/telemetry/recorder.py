@@ -27,12 +27,12 @@ class Recorder:
 
     Args:
         info: The engine.
-        contribution: Another pipeline than this user's own.
+        contribution: The pipeline of what may be contributed.
     """
 
-    def __init__(self, info: EngineInfo, contribution: Contribution | None = None) -> None:
+    def __init__(self, info: EngineInfo, contribution: Contribution) -> None:
         self._info = info
-        self._contribution = contribution or Contribution.from_environment(os.environ)
+        self._contribution = contribution
         self._energy = EnergyReader([info.device], os.environ) if info.device.startswith("cuda") else None
 
     @cached_property

@@ -50,6 +50,7 @@ def our_request() -> Request:
     from metavox.config import EngineInfo
     from metavox.outputs import CompletionOutput, RequestMetrics, RequestOutput
     from metavox.params import SamplingParams
+    from metavox.telemetry.contribution import Contribution
     from metavox.telemetry.recorder import Recorder
 
     metrics = RequestMetrics(
@@ -78,7 +79,9 @@ def our_request() -> Request:
         num_kv_blocks=64,
         engine_version="0.1.0",
     )
-    recorder, params = Recorder(info), SamplingParams(max_tokens=64)
+    contribution = Contribution.from_environment(os.environ)
+    contribution.begin()  # as an LLM does before it loads its model
+    recorder, params = Recorder(info, contribution), SamplingParams(max_tokens=64)
     return lambda: recorder.finished(((output, params),))
 
 

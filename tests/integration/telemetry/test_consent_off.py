@@ -49,8 +49,7 @@ from metavox import LLM, SamplingParams
 params = SamplingParams(max_tokens=8)
 llm = LLM("metavox/tiny")
 outputs = llm.generate(["Once upon a time", "The dog"], params)
-from metavox.telemetry.recorder import Recorder
-assert Recorder(llm.info).finished([(output, params) for output in outputs]) == []
+assert llm.recorder.finished([(output, params) for output in outputs]) == []
 assert [len(output.outputs[0].token_ids) for output in outputs], outputs
 from metavox import telemetry
 assert not telemetry.status().on
