@@ -170,7 +170,7 @@ def _show_panel(question: Question) -> None:
     from metavox.telemetry.question.panel import Panel
 
     panel = Panel(question.finish, example, SCHEMA, question.language, has_said_yes=question.was_yes)
-    display(panel.whole)  # type: ignore[no-untyped-call]
+    display(panel.whole)  # type: ignore[no-untyped-call]  # IPython has no types for it
 
 
 def _ask_in_words(question: Question) -> None:

@@ -196,7 +196,7 @@ def _tell(error: Exception) -> None:
 def _load_journal() -> None:
     """Late, so that who says no loads no SQLite; raises nothing that an import does not."""
     with loading:  # this may be a thread, and a child forked from the middle of an import waits for its end
-        import metavox.telemetry.journal.journal  # noqa: F401
+        import metavox.telemetry.journal.journal  # noqa: F401  # loading it is all that is wanted
 
 
 _living: weakref.WeakSet[Contribution] = weakref.WeakSet()

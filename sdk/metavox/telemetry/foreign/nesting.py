@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import TypeVar
 
 MOST = 4096
 """How many spans are remembered; a span that outlives so many others may be counted twice."""
 
 DEEPEST = 64
 """How many spans around a span are looked at; ids that somebody made up may go round in a circle."""
+
+
+_Value = TypeVar("_Value")
 
 
 class Nesting:
@@ -60,7 +64,7 @@ class Nesting:
         return found
 
 
-def _remember(known: dict[int, int] | dict[int, None], key: int, value: int | None) -> None:
+def _remember(known: dict[int, _Value], key: int, value: _Value) -> None:
     if len(known) >= MOST:
         del known[next(iter(known))]
-    known[key] = value  # type: ignore[assignment]
+    known[key] = value

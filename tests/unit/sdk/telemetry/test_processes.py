@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,8 +17,9 @@ from metavox.telemetry.journal.journal import Journal, tried_reports
 from metavox_privacy.anonymize import Record
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
+from tests.integration.telemetry.shared import TEMPERS, collector
 from tests.unit.sdk.telemetry.shared import agree, record_of, tally_of
-from tests.unit.sdk.telemetry.upload.test_uploader import full_queue, serving
+from tests.unit.sdk.telemetry.upload.test_uploader import serving
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=30)
 PRELUDE = """
@@ -297,41 +295,16 @@ def test_an_address_that_is_none_is_passed_over_in_silence(home: Home, url: str)
     assert tried_reports(home.journal_file) == []
 
 
-@contextmanager
-def refusing() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-@contextmanager
-def hanging() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-@contextmanager
-def dropping() -> Iterator[str]:
-    with full_queue() as port:
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def away() -> Iterator[str]:
-    with serving(503) as (server, _):
-        yield f"http://127.0.0.1:{server.server_port}"
-
-
-@pytest.mark.parametrize("collector", [refusing, hanging, dropping, away])
-def test_a_collector_that_is_away_delays_no_end_and_prints_nothing(home: Home, collector):
+@pytest.mark.parametrize("temper", [temper for temper in TEMPERS if temper != "healthy"])
+def test_a_collector_that_is_away_delays_no_end_and_prints_nothing(home: Home, temper: str):
     script = (
         "logging = __import__('logging').basicConfig(level=0)\ncontribution.begin()\nrequest(20)\ntime.sleep(0.3)\n"
     )
     script += "print(time.time())\n"
     last_week(home)
     silent = run(home, script)
-    with collector() as url:
-        done = run(home, script, METAVOX_COLLECTOR_URL=url)
+    with collector(temper) as away:
+        done = run(home, script, METAVOX_COLLECTOR_URL=away.url)
         took = time.time() - float(done.stdout)
 
     assert done.returncode == 0
