@@ -52,5 +52,5 @@ def test_all_units_in_one_bucket_come_back():
 )
 def test_bytes_that_are_no_cell_are_refused(change):
     packed = PACKING.pack(example_report().cells[0])
-    with pytest.raises(ValueError, match="not a cell|does not sum"):
+    with pytest.raises(ValueError, match=r"not a cell|does not sum"):
         PACKING.unpack(*change(*packed))
