@@ -16,6 +16,7 @@ from metavox.cli import app
 from metavox.telemetry.others.detection import LIBRARIES, Library
 from metavox.telemetry.question.example import Platform, made_up
 from metavox.telemetry.upload.readable import as_text
+from metavox_collector.settings import Settings
 from metavox_privacy.automation import AUTOMATION
 from metavox_privacy.describe import dimensions_table, metrics_table, tables_table
 from metavox_privacy.fields import PURPOSES
@@ -81,6 +82,29 @@ def _switches(library: Library) -> list[str]:
     return [str(switch) for switch in library.off] or [f"unset {switch.variable}" for switch in library.on]
 
 
+def settings() -> str:
+    """Every setting of the collector, its default and what it is for."""
+    rows = (
+        (f"`METAVOX_COLLECTOR_{name.upper()}`", _default(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    )
+    return table(("Setting", "Default", "What it is"), rows)
+
+
+def _default(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and value >= 10_000
+        else f"`{value}`"
+        if isinstance(value, str)
+        else f"{value:g}"
+    )
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
@@ -103,6 +127,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "telemetry:preview": preview,
     "telemetry:automation": automation,
     "telemetry:others": others,
+    "collector:settings": settings,
 }
 
 

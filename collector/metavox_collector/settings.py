@@ -1,31 +1,68 @@
-"""Every setting, with its default. Each can be given as ``METAVOX_COLLECTOR_<NAME>`` in the environment."""
+"""Every setting, with its default and what it is for.
+
+Each can be given as an option of the command line where there is one, as ``METAVOX_COLLECTOR_<NAME>`` in the
+environment, or as ``<name>`` in a TOML file that ``--config`` or ``METAVOX_COLLECTOR_CONFIG`` names, in that order
+of precedence. The table in docs/operating.md derives from here.
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import to_json
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from metavox_collector import sources
 from metavox_collector.errors import NotAllowed
 from metavox_privacy.fields import Purpose
 
-PREFIX = "METAVOX_COLLECTOR_"
-SDK_VARIABLE = f"{PREFIX}URL"  # where a contributor sends; set on many an operator's own machine
+PREFIX = sources.PREFIX
+
+
+def _split(given: object) -> object:
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
+"""Like ``10.0.0.0/8``, or an address alone."""
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+"""A list in TOML; with commas between them in the environment."""
 
 
 class Settings(BaseSettings):
     """What an operator can choose."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     db: str = Field("sqlite:///metavox-collector.db", description="SQLAlchemy URL of the database")
+    db_password_file: Path | None = Field(
+        None, description="file whose first line is the password of the database's user, so that it is nowhere else"
+    )
     sandbox: bool = Field(
         False, description="a database for demonstrations, which takes synthetic reports; chosen at its birth"
     )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(
+        8320, ge=0, le=65535, description="port to listen on; 0 takes a free one, which the ready line names"
+    )
+    workers: int = Field(1, ge=1, le=256, description="processes that serve")
+    tls_cert: Path | None = Field(None, description="PEM file of the certificate and its chain; needs `tls_key`")
+    tls_key: Path | None = Field(None, description="PEM file of the private key; needs `tls_cert`")
+    trusted_proxies: Networks = Field(
+        (), description="networks of proxies before this service, whose `X-Forwarded-For` is believed"
+    )
+    allow_public: bool = Field(
+        False, description="permits an address that other machines can reach, without TLS and without a proxy"
+    )
     max_body_bytes: int = Field(2**20, ge=1024, description="largest body of a request as it arrives")
-    max_inflated_bytes: int = Field(2**22, ge=1024, description="largest body of a request after gunzip")
+    max_inflated_bytes: int = Field(2**22, ge=1024, description="largest body of a request after inflation")
     max_reports: int = Field(1000, ge=1, description="most reports in one request")
     decoders: int = Field(4, ge=1, description="how many bodies are inflated and decoded at a time")
     max_connections: int = Field(
@@ -35,7 +72,7 @@ class Settings(BaseSettings):
         10, gt=0, description="how long a connection may wait or take for a request's header, in seconds"
     )
     body_timeout_s: float = Field(30, gt=0, description="how long a sender may take for a body, in seconds")
-    retry_after_s: int = Field(30, ge=1, description="the Retry-After of an answer 503, in seconds")
+    retry_after_s: int = Field(30, ge=1, description="the `Retry-After` of an answer 503, in seconds")
     busy_timeout_s: float = Field(
         5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
     )
@@ -45,19 +82,40 @@ class Settings(BaseSettings):
     grace_days: int = Field(
         10, ge=0, le=13, description="how long after its end a week can be closed, 0 to 13 days"
     )
-    publish_nano_rho: int = Field(10_000_000, ge=1000, description="budget of a published release, in nano-rho")
-    improve_nano_rho: int = Field(3_000_000, ge=1000, description="budget of the maintainers' release, in nano-rho")
+    publish_nano_rho: int = Field(10_000_000, ge=1000, description="budget of a published release, in nano-ρ")
+    improve_nano_rho: int = Field(3_000_000, ge=1000, description="budget of the maintainers' release, in nano-ρ")
     yearly_cap_nano_rho: int = Field(
         700_000_000,
         ge=1000,
         le=10**18,  # SQL's BIGINT holds no ten times more
-        description="most that the releases of one ISO year may cost together, in nano-rho",
+        description="most that the releases of one ISO year may cost together, in nano-ρ",
     )
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # the others are of no use to it
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given alone: where it comes from is :func:`explain`'s matter, which remembers it."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_password_is_read(cls, given: dict[str, Any]) -> dict[str, Any]:
+        file = given.get("db_password_file")
+        if file is None:
+            return given
+        return {**given, "db": sources.with_password_of(Path(file), given.get("db", ""))}
 
     @model_validator(mode="after")
     def _a_week_fits_the_cap(self) -> Settings:
         if self.publish_nano_rho + self.improve_nano_rho > self.yearly_cap_nano_rho:
             raise ValueError("the budgets of a week's two releases are larger together than the yearly cap")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; give both, or neither")
         return self
 
     @property
@@ -75,25 +133,48 @@ class Settings(BaseSettings):
         return {"publish": self.publish_nano_rho, "improve": self.improve_nano_rho}[purpose]
 
 
-def load(**given: object) -> Settings:
-    """Settings from the environment, over which what is given and not None has precedence.
+@dataclass(frozen=True)
+class Explained:
+    """Settings, and where each came from that somebody gave."""
+
+    settings: Settings
+    source: dict[str, str]
+
+    def as_toml(self) -> str:
+        """The effective configuration as a TOML file, with passwords hidden and each value's source beside it."""
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        for name in Settings.model_fields:
+            value = getattr(self.settings, name)
+            if name == "db":
+                value = sources.without_password(value)
+            # JSON's strings, numbers and lists are TOML's as well; TOML has no null.
+            written = f"# {name} is not set" if value is None else f"{name} = {to_json(value).decode()}"
+            yield f"{written}  # {self.source.get(name, 'default')}"
+
+
+def explain(config: Path | None = None, **given: object) -> Explained:
+    """Settings from the command line (what is given and not None), the environment and a TOML file.
 
     Raises:
-        NotAllowed: if a value is out of its bounds, or a name in the environment is no setting's.
+        NotAllowed: if a value is out of its bounds, a name is no setting's, or a secret is there for everybody.
     """
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith(PREFIX)
-        and name != SDK_VARIABLE
-        and name[len(PREFIX) :].lower() not in Settings.model_fields
-    )
-    if unknown:
-        raise NotAllowed(f"{unknown[0]} is not a setting; docs/operating.md lists them")
+    gathered = sources.gather(Settings, config, given)
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = Settings(**{name: one.value for name, one in gathered.items()})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        which = f"the setting {name} is wrong" if name else "the settings are wrong"
-        raise NotAllowed(f"{which}: {first['msg'].lower().removeprefix('value error, ')}") from None
+        raise NotAllowed(_told(error)) from None
+    return Explained(settings, {name: one.source for name, one in gathered.items()})
+
+
+def load(config: Path | None = None, **given: object) -> Settings:
+    """The settings alone; arguments and errors are those of :func:`explain`."""
+    return explain(config, **given).settings
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    which = f"the setting {name} is wrong" if name else "the settings are wrong"
+    return f"{which}: {first['msg'].lower().removeprefix('value error, ')}"
