@@ -3,7 +3,7 @@
 A cell's key is one little-endian ``uint16`` for each dimension, the word's place in its vocabulary. Its histograms
 are three bytes for each bucket that is not empty: a little-endian ``uint16`` that counts through the buckets of all
 the schema's metrics in order, and a ``uint8`` that is one less than the units in it (1 to 256), by rising bucket.
-What the numbers mean follows from the schema, whose fingerprint the database holds.
+What the numbers mean follows from the schema, whose fingerprint the database holds. A report's purposes are bits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,20 @@ import itertools
 import struct
 from collections.abc import Iterator
 
-from metavox_privacy.report import Histogram, ReportCell
+from metavox_privacy.fields import PURPOSES, Purpose
+from metavox_privacy.report import Histogram, Report, ReportCell
 from metavox_privacy.schema import Schema
+
+PERMITS: dict[Purpose, int] = {purpose: 1 << bit for bit, purpose in enumerate(PURPOSES)}
+"""The bit that a report's flags have for each purpose that it permits."""
+
+SYNTHETIC = 1 << len(PURPOSES)
+"""The bit that a simulated report's flags have."""
+
+
+def flags_of(report: Report) -> int:
+    """What a report permits, and whether it was simulated, as bits."""
+    return sum(PERMITS[purpose] for purpose in report.purposes) | SYNTHETIC * report.synthetic
 
 
 class Packing:
