@@ -1,4 +1,4 @@
-"""What Alembic executes around the migrations: on the connection that it was given, in the transaction that is open."""
+"""What Alembic executes around the migrations: on the connection that it was given, in its open transaction."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def upgrade(connection: Connection, to: str = HEAD, *, versions: Path | None = N
 
 
 def downgrade(connection: Connection, to: str = "base", *, versions: Path | None = None) -> None:
-    """Bring a database back to an earlier revision; ``base`` is before the first. Arguments are those of upgrade."""
+    """Bring a database back to an earlier revision; ``base`` is before the first. Arguments as in upgrade."""
     _wait_for_others(connection)
     command.downgrade(_config(connection, versions), to)
 
