@@ -1,0 +1,40 @@
+"""How many reports one address block may bring in a week, so that nobody speaks for many from one place.
+
+Counted by the ISO week of receipt, in memory alone: a restart begins anew, and so does each week.
+"""
+
+from __future__ import annotations
+
+from metavox_collector.admission.table import KeyedTable
+from metavox_privacy.week import Week
+
+
+class Blocks:
+    """The cap on reports for each block and week.
+
+    Args:
+        cap: The most reports that a block may bring in one ISO week.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._table = KeyedTable()
+        self._week: Week | None = None
+
+    def take(self, block: bytes, reports: int, week: Week) -> bool:
+        """Count reports; whether they may be taken. All or none: what is refused is not counted.
+
+        Args:
+            block: Whose they are, as :func:`~metavox_collector.admission.addresses.block_of` has it.
+            reports: How many.
+            week: The week of now, whichever week the reports are of.
+        """
+        if week != self._week:
+            self._table.forget()
+            self._week = week
+        places = self._table.places(block)
+        taken = int(self._table.least(places)) + reports
+        if taken > self._cap:
+            return False
+        self._table.raise_to(places, taken)
+        return True
