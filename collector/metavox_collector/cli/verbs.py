@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from metavox_collector.cli import close, export, serve, simulate
+from metavox_collector.cli import close, export, load, serve, simulate
 
 app = typer.Typer(
     name="metavox-collector",
@@ -18,3 +18,4 @@ app.command()(serve.serve)
 app.command()(close.close)
 app.command()(export.export)
 app.command()(simulate.simulate)
+app.command()(load.load)

@@ -18,13 +18,23 @@ _BOTH: frozenset[Purpose] = frozenset(PURPOSES)
 _IMPROVE: frozenset[Purpose] = frozenset(("improve",))
 
 
-def fleet(installations: int, week: Week, schema: Schema, *, seed: int | None = None) -> Iterator[Report]:
-    """The reports of a synthetic fleet's week; the same seed makes the same fleet."""
+def fleet(
+    installations: int,
+    week: Week,
+    schema: Schema,
+    *,
+    seed: int | None = None,
+    habits: Sequence[int] = (1, 1, 1, 2, 2, 3),
+) -> Iterator[Report]:
+    """The reports of a synthetic fleet's week; the same seed makes the same fleet.
+
+    Each installation has one of the numbers of ``habits``, kinds of requests, all equally likely.
+    """
     chance = random.Random(seed)  # noqa: S311  # a simulation, in which nothing is secret
     weights = [profile.weight for profile in PROFILES]
     for _ in range(installations):
         profile = chance.choices(PROFILES, weights)[0]
-        report = _report(_week_of_spans(profile, week, chance), week, schema, chance)
+        report = _report(_week_of_spans(profile, week, chance, habits), week, schema, chance)
         if report is not None:
             yield report
 
@@ -36,11 +46,11 @@ def _report(spans: Sequence[Span], week: Week, schema: Schema, chance: random.Ra
     return make_report(counts, schema, token=chance.randbytes(32), purposes=purposes, synthetic=True)
 
 
-def _week_of_spans(profile: Profile, week: Week, chance: random.Random) -> list[Span]:
-    """One to three habits, each of 5 to 30 requests of one size beside a number of others."""
+def _week_of_spans(profile: Profile, week: Week, chance: random.Random, habits: Sequence[int]) -> list[Span]:
+    """One of the numbers of habits, each of 5 to 30 requests of one size beside a number of others."""
     machine = chance.lognormvariate(0, 0.15)  # this machine is so much slower than its kind's median
     spans: list[Span] = []
-    for _ in range(chance.choice((1, 1, 1, 2, 2, 3))):
+    for _ in range(chance.choice(habits)):
         habit = (
             chance.choice((40, 180, 700, 2500)),
             chance.choice((48, 200, 800)),

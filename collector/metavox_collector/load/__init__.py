@@ -1,0 +1,1 @@
+"""Load: many senders at once for a sandbox, and what they were answered."""
