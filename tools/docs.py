@@ -94,6 +94,8 @@ def settings() -> str:
 def _default(value: object) -> str:
     if value is None or value == ():
         return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(_default, value))
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return (

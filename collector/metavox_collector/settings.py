@@ -76,6 +76,21 @@ class Settings(BaseSettings):
     busy_timeout_s: float = Field(
         5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
     )
+    sends_per_minute: int = Field(
+        600, ge=1, le=10**6, description="requests with reports in a minute, for each IPv4 address or IPv6 /64"
+    )
+    deletions_per_minute: int = Field(
+        60, ge=1, le=10**6, description="requests to delete a report in a minute, for each of the same"
+    )
+    reports_per_block: int = Field(
+        1000, ge=1, le=10**9, description="reports in one ISO week, for each IPv4 /24 or IPv6 /48"
+    )
+    unlimited_networks: Networks = Field(
+        ("127.0.0.0/8", "::1/128"), description="networks without those three limits, like that of a fleet's relay"
+    )
+    require_token: Path | None = Field(
+        None, description="file with the hashes of fleets' tokens, one of which senders of reports must show then"
+    )
     accept_weeks: int = Field(
         4, ge=2, le=4, description="for how many weeks, 2 to 4, after its end a week's reports are taken, and kept"
     )

@@ -7,12 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import ip_network
 
 from metavox_collector.admission.addresses import Address, Network, block_of, host_of, is_within, parse_address
 from metavox_collector.admission.blocks import Blocks
 from metavox_collector.admission.rates import Rates
-from metavox_collector.admission.tokens import Tokens
+from metavox_collector.admission.tokens import Tokens, read
 from metavox_collector.clock import Clock
+from metavox_collector.settings import Settings
 from metavox_privacy.week import Week
 
 REASONS = ("too_many_requests", "too_many_deletions", "too_many_from_block")
@@ -63,6 +65,16 @@ class Limits:
     reports_per_block: int
     unlimited: Sequence[Network]
 
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """What the operator chose."""
+        return cls(
+            settings.sends_per_minute,
+            settings.deletions_per_minute,
+            settings.reports_per_block,
+            tuple(ip_network(network) for network in settings.unlimited_networks),
+        )
+
 
 class Admission:
     """Counts what senders do, by what no address can be told from; for one thread.
@@ -82,6 +94,17 @@ class Admission:
             Action.DELETE: Rates(limits.deletions_per_minute),
         }
         self._blocks = Blocks(limits.reports_per_block)
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock) -> Admission:
+        """What the operator chose.
+
+        Raises:
+            NotAllowed: if the file of tokens holds none, or a line that is none.
+            OSError: if it cannot be read.
+        """
+        tokens = None if settings.require_token is None else read(settings.require_token)
+        return cls(Limits.of(settings), tokens, clock)
 
     def admit_request(self, client: str | None, action: Action) -> None:
         """Count a request, before anything of its body is read.

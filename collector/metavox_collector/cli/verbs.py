@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from metavox_collector.cli import close, export, load, serve, simulate
+from metavox_collector.cli import close, export, load, serve, simulate, token
 
 app = typer.Typer(
     name="metavox-collector",
@@ -19,3 +19,4 @@ app.command()(close.close)
 app.command()(export.export)
 app.command()(simulate.simulate)
 app.command()(load.load)
+app.command()(token.token)
