@@ -58,11 +58,11 @@ def close_week(database: Database, week: Week, settings: Settings, *, now: datet
     database.require_cap(settings.yearly_cap_nano_rho)
     with database.read() as transaction:  # apart from the rest, for it takes time and excludes nobody
         require_intact(transaction)
+    with database.write() as transaction:
+        transaction.destroy_staged_before(min(Week.of(now - settings.accepted_for), week))
     try:
-        with database.write() as transaction:
+        with database.closing(week) as transaction:
             _require_measured(database, transaction)
-            expired = Week.of(now - settings.accepted_for)
-            transaction.destroy_staged_before(min(expired, week))
             releases = [_release(transaction, week, purpose, settings, database) for purpose in PURPOSES]
             transaction.destroy_staged(week)
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)

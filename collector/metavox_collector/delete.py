@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from metavox_collector.clock import Clock
 from metavox_collector.stage import Stager
 
 _TOKEN = re.compile("[0-9a-fA-F]{64}")
 
 
-def deletion(stager: Stager, stagers: CapacityLimiter, deleted: Callable[[], None]) -> APIRouter:
+def deletion(stager: Stager, clock: Clock, deleted: Callable[[], None]) -> APIRouter:
     """``DELETE /v1/reports/{token}``: 204 once committed, 404 if nothing of that name is staged, 400 for no token.
 
     Args:
         stager: Where reports are staged.
-        stagers: Whose turn it is to wait for the database.
+        clock: What time it is.
         deleted: Is called after each deletion.
     """
     router = APIRouter()
@@ -28,7 +28,7 @@ def deletion(stager: Stager, stagers: CapacityLimiter, deleted: Callable[[], Non
     async def delete(token: str) -> Response:
         if not _TOKEN.fullmatch(token):
             return JSONResponse({"error": "a token is 64 hexadecimal digits"}, 400)
-        if not await to_thread.run_sync(stager.delete, bytes.fromhex(token), limiter=stagers):
+        if not await stager.delete(bytes.fromhex(token), clock()):
             return JSONResponse({"error": "nothing of that name is staged"}, 404)
         deleted()
         return Response(status_code=204)

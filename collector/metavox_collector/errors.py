@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class CollectorError(Exception):
     """Anything that is told to the operator in one line; nothing half done is left behind."""
@@ -17,6 +19,18 @@ class StoreUnavailable(CollectorError):
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class BeingClosed(StoreUnavailable):
+    """Somebody closes a week this very moment; whatever is of other weeks is not concerned.
+
+    Attributes:
+        weeks: As SQL holds them, like 202647.
+    """
+
+    def __init__(self, weeks: Collection[int]) -> None:
+        super().__init__("the week is being closed; try again later", "a close")
+        self.weeks = frozenset(weeks)
 
 
 class WrongDatabase(CollectorError):

@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from anyio import to_thread
 
 from metavox_collector.clock import Clock
 from metavox_collector.errors import StoreUnavailable
-from metavox_collector.stage import Stager
+from metavox_collector.store import Database
+from metavox_privacy.week import Week
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +26,24 @@ _REST = 9.0
 """Rewriting rests so many times as long as it works: it takes a tenth of the time, however much is deleted."""
 
 
+def expire(database: Database, now: datetime, accepted_for: timedelta) -> int:
+    """Destroy what no close came for in time; returns how many reports that were.
+
+    A report is kept for as long as its week is accepted and not a day longer, whatever the operator does.
+
+    Raises:
+        StoreUnavailable: if the database is busy or away.
+    """
+    with database.write() as transaction:
+        return transaction.destroy_staged_before(Week.of(now - accepted_for))
+
+
 class Housekeeping:
     """One task beside the service; it works in threads, and ends between two pieces of work."""
 
-    def __init__(self, stager: Stager, clock: Clock) -> None:
-        self._stager = stager
+    def __init__(self, database: Database, clock: Clock, accepted_for: timedelta) -> None:
+        self._database = database
+        self._accepted_for = accepted_for
         self._clock = clock
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -68,19 +83,19 @@ class Housekeeping:
             _log.error("%s (%s); the next try is in an hour", failure, kind)
 
     async def _expire(self) -> None:
-        await to_thread.run_sync(self._stager.expire, self._clock())
+        await to_thread.run_sync(expire, self._database, self._clock(), self._accepted_for)
 
     async def _clean(self) -> None:
         """The log first, for that is quick; again at the end, always: a close may have died before it did so."""
-        await to_thread.run_sync(self._stager.scrub)
-        if await self._rewritten() and not await to_thread.run_sync(self._stager.scrub):
+        await to_thread.run_sync(self._database.scrub)
+        if await self._rewritten() and not await to_thread.run_sync(self._database.scrub):
             _log.warning("the write-ahead log could not be emptied; the next try is in an hour")
 
     async def _rewritten(self) -> bool:
         is_more = True
         while is_more and not self._stopping.is_set():
             began = time.monotonic()
-            is_more = await to_thread.run_sync(self._stager.rewrite_a_piece)
+            is_more = await to_thread.run_sync(self._database.rewrite_a_piece)
             if is_more:
                 await _waited(self._stopping, _REST * (time.monotonic() - began))
         return not is_more

@@ -2,6 +2,7 @@
 
 from metavox_collector.store.database import Database
 from metavox_collector.store.released import LabelledRelease, ReleaseSummary
+from metavox_collector.store.rows import FLAG, SYNTHETIC, StagedRow
 from metavox_collector.store.transaction import Transaction
 
-__all__ = ["Database", "LabelledRelease", "ReleaseSummary", "Transaction"]
+__all__ = ["FLAG", "SYNTHETIC", "Database", "LabelledRelease", "ReleaseSummary", "StagedRow", "Transaction"]

@@ -7,7 +7,7 @@ written down at birth too, and is never raised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
-from metavox_collector.store import sqlite
+from metavox_collector.errors import BeingClosed, CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
+from metavox_collector.packing import Packing
+from metavox_collector.store import postgres, sqlite, staged
+from metavox_collector.store.rows import week_number
 from metavox_collector.store.tables import Tables, tables_of
 from metavox_collector.store.transaction import Transaction
 from metavox_privacy.schema import Schema
+from metavox_privacy.week import Week
 
 
 class Database:
@@ -30,13 +33,17 @@ class Database:
     Attributes:
         sandbox: Whether it was born as a sandbox.
         yearly_cap: Most that an ISO year's releases may cost, in nano-ρ, as it was born with.
-        schema: The declaration its tables derive from.
+        schema: The declaration under which reports are staged.
+        packing: How their cells are packed.
+        dialect: ``"sqlite"`` or ``"postgresql"``.
     """
 
     def __init__(self, engine: Engine, tables: Tables, schema: Schema, facts: Row[Any]) -> None:
         self.sandbox = bool(facts.sandbox)
         self.yearly_cap = int(facts.yearly_cap)
         self.schema = schema
+        self.packing = Packing(schema)
+        self.dialect = engine.dialect.name
         self._engine = engine
         self._tables = tables
 
@@ -51,11 +58,13 @@ class Database:
             NotAllowed: if it was born with a lower yearly cap.
             StoreUnavailable: if it is busy or cannot be reached.
         """
-        engine, tables = _engine(url, busy_timeout), tables_of(schema)
+        engine = _engine(url, busy_timeout)
+        tables = tables_of(engine.dialect.name)
         if engine.dialect.name == "sqlite":
             sqlite.make_private(engine.url)
         with _disposed_on_error(engine):
             with _told(engine.url), _connect(engine, writes=True) as connection:
+                _exclude_all(connection)
                 tables.metadata.create_all(connection)
                 facts = _born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
             database = cls(engine, tables, schema, facts)
@@ -72,7 +81,8 @@ class Database:
             WrongDatabase: if there is none, or it is of another schema with reports staged.
             StoreUnavailable: if it is busy or cannot be reached.
         """
-        engine, tables = _engine(url, busy_timeout), tables_of(schema)
+        engine = _engine(url, busy_timeout)
+        tables = tables_of(engine.dialect.name)
         shown = engine.url.render_as_string(hide_password=True)
         absent = WrongDatabase(f"there is no collector's database at {shown}; 'metavox-collector serve' makes one")
         if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
@@ -81,14 +91,11 @@ class Database:
             with _told(engine.url), _connect(engine, writes=False) as connection:
                 there = inspect(connection).has_table(tables.collector.name)
                 row = connection.execute(select(tables.collector)).one_or_none() if there else None
-                complete = inspect(connection).has_table(tables.rewriting.name)
             if row is None:
                 raise absent
-            if not complete:  # it was made before single reports could be deleted
-                with _told(engine.url), _connect(engine, writes=True) as connection:
-                    tables.metadata.create_all(connection)
             if row.schema_fingerprint != schema.fingerprint:
                 with _told(engine.url), _connect(engine, writes=True) as connection:
+                    _exclude_all(connection)
                     _adopt(connection, tables, schema, row.schema_version)
         return cls(engine, tables, schema, row)
 
@@ -104,7 +111,7 @@ class Database:
     def read(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database and changes nothing."""
         with _told(self._engine.url), _connect(self._engine, writes=False) as connection:
-            yield Transaction(connection, self._tables, self.schema)
+            yield Transaction(connection, self._tables, self.packing)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -114,11 +121,50 @@ class Database:
             StoreUnavailable: if the database is busy or away, or software with another schema has adopted it.
         """
         with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
-            # SQLite's BEGIN IMMEDIATE excludes other writers; elsewhere this row's lock does.
-            fingerprint = select(self._tables.collector.c.schema_fingerprint).with_for_update()
-            if connection.scalar(fingerprint) != self.schema.fingerprint:
-                raise StoreUnavailable(_ADOPTED, "another schema")
-            yield Transaction(connection, self._tables, self.schema)
+            _exclude_all(connection)
+            yield self._unless_adopted(connection)
+
+    @contextmanager
+    def staging(self, weeks: Collection[Week]) -> Iterator[Transaction]:
+        """A transaction for staging reports of these weeks; on PostgreSQL many at a time.
+
+        Raises:
+            BeingClosed: if somebody closes one of the weeks; without those it can be tried again at once.
+            StoreUnavailable: as for :meth:`write`.
+        """
+        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+            if self.dialect == "postgresql":
+                closing = postgres.lock_for_staging(connection, [week_number(week) for week in weeks])
+                if closing:
+                    raise BeingClosed(closing)
+            yield self._unless_adopted(connection)
+
+    @contextmanager
+    def deleting(self) -> Iterator[Transaction]:
+        """A transaction for deleting a report: it waits for whoever stages, and keeps the next one waiting.
+
+        Raises:
+            StoreUnavailable: as for :meth:`write`.
+        """
+        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+            if self.dialect == "postgresql":
+                postgres.lock_for_deleting(connection)
+            yield self._unless_adopted(connection)
+
+    @contextmanager
+    def closing(self, week: Week) -> Iterator[Transaction]:
+        """A transaction for closing a week, of which there is one at a time.
+
+        On PostgreSQL reports of other weeks are staged meanwhile; SQLite knows one writer only.
+
+        Raises:
+            StoreUnavailable: as for :meth:`write`, and if another close is under way for longer than the busy
+                timeout.
+        """
+        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+            if self.dialect == "postgresql":
+                postgres.lock_for_closing(connection, week_number(week))
+            yield self._unless_adopted(connection)
 
     def rewrite_a_piece(self) -> bool:
         """Write some of what is staged anew, if rows were deleted among it; whether there is more to do.
@@ -127,10 +173,16 @@ class Database:
             StoreUnavailable: if the database is busy or away.
         """
         with self.read() as transaction:  # so that who has nothing to do keeps no writer waiting
-            if not transaction.is_rewriting_due():
+            if not staged.is_rewriting_due(transaction.connection, self._tables):
                 return False
         with self.write() as transaction:
-            return transaction.rewrite_a_piece()
+            return staged.rewrite_a_piece(transaction.connection, self._tables)
+
+    def _unless_adopted(self, connection: Connection) -> Transaction:
+        fingerprint = connection.scalar(select(self._tables.collector.c.schema_fingerprint))
+        if fingerprint != self.schema.fingerprint:
+            raise StoreUnavailable(_ADOPTED, "another schema")
+        return Transaction(connection, self._tables, self.packing)
 
     def scrub(self) -> bool:
         """Empty SQLite's write-ahead log, so that what was deleted is not left in it; whether that could be done.
@@ -168,7 +220,8 @@ def _engine(url: str, busy_timeout: float) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             sqlite.require_file(parsed)
         # Parameters may be a person's report: they are kept out of every message and log.
-        engine = create_engine(parsed, hide_parameters=True)
+        parsed = postgres.with_driver(parsed)
+        engine = create_engine(parsed, hide_parameters=True, **_options(parsed, busy_timeout))
     except ImportError as error:
         raise WrongDatabase(f"the driver of this kind of database is not installed: {error.name}") from None
     except (ArgumentError, NoSuchModuleError) as error:
@@ -177,7 +230,22 @@ def _engine(url: str, busy_timeout: float) -> Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         sqlite.prepare(engine, busy_timeout)
+    else:
+        postgres.prepare(engine)
     return engine
+
+
+def _options(url: URL, busy_timeout: float) -> dict[str, Any]:
+    kind = url.get_backend_name()
+    if kind not in ("sqlite", "postgresql"):
+        raise WrongDatabase(f"{kind} is not supported; use sqlite:///collector.db or postgresql://host/database")
+    return postgres.engine_options(busy_timeout) if kind == "postgresql" else {}
+
+
+def _exclude_all(connection: Connection) -> None:
+    """Nothing to do in SQLite, whose writers exclude each other."""
+    if connection.dialect.name == "postgresql":
+        postgres.lock_all(connection)
 
 
 @contextmanager
@@ -191,7 +259,10 @@ def _disposed_on_error(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _connect(engine: Engine, *, writes: bool) -> Iterator[Connection]:
-    with engine.connect().execution_options(**{sqlite.WRITES: writes}) as connection, connection.begin():
+    options: dict[str, Any] = {sqlite.WRITES: writes}
+    if engine.dialect.name == "postgresql" and not writes:
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -227,16 +298,12 @@ def _born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: bo
 
 
 def _adopt(connection: Connection, tables: Tables, schema: Schema, version: int) -> None:
-    """Make the staging tables anew for a changed schema; only when nothing is in them."""
-    reports = [part.report for part in tables.staging]
-    if any(connection.execute(select(report.c.report_id).limit(1)).first() is not None for report in reports):
+    """Take what will be staged for of a changed schema; only when nothing is staged."""
+    if not staged.is_empty(connection):
         raise WrongDatabase(
             f"reports are staged under schema version {version}, which differs from this software's; close their "
             "weeks with the version of the software that received them"
         )
-    staging = [table for part in tables.staging for table in (part.cell, part.report)]
-    tables.metadata.drop_all(connection, tables=staging)
-    tables.metadata.create_all(connection, tables=staging)
     connection.execute(tables.collector.update().values(**_facts(schema)))
 
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 
 from metavox_collector.errors import WrongDatabase
@@ -50,19 +50,6 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
         # A transaction that begins by reading cannot become a writer once somebody else has written.
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def rewrite(connection: Connection, table: Table) -> None:
-    """Write a small table anew, through memory; all its pages are overwritten then, and not its deleted rows alone.
-
-    Args:
-        connection: In a transaction that writes.
-        table: One that has to do with no other.
-    """
-    connection.exec_driver_sql(f"CREATE TEMP TABLE held AS SELECT * FROM {table.name}")  # noqa: S608  # our names
-    connection.execute(table.delete())
-    connection.exec_driver_sql(f"INSERT INTO {table.name} SELECT * FROM held")  # noqa: S608  # our names
-    connection.exec_driver_sql("DROP TABLE held")
 
 
 def empty_log(engine: Engine) -> bool:

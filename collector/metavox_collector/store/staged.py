@@ -1,180 +1,195 @@
-"""Staged reports <-> rows. Histograms are kept sparse: most of a report's 64 buckets are empty."""
+"""What is staged, whichever database holds it."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, delete, select
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
-from metavox_collector.store import rewriting
-from metavox_collector.store.tables import Staging, Tables
-from metavox_privacy.fields import PURPOSES, Purpose
-from metavox_privacy.report import Histogram, Report, ReportCell
-from metavox_privacy.schema import Schema
+from metavox_collector.packing import Packing
+from metavox_collector.store import postgres_staged, sqlite_staged
+from metavox_collector.store.rows import SYNTHETIC, StagedRow, rows_of, week_number, week_of
+from metavox_collector.store.tables import Tables
+from metavox_privacy.report import Report
 from metavox_privacy.week import Week
 
-_ROWS_AT_A_TIME = 1000  # below every SQLite's limit of variables too, which is 32,766 or less
+_AT_A_TIME = 1000  # below every SQLite's limit of variables, which is 32,766 or less
 
 
-def add(connection: Connection, tables: Tables, schema: Schema, reports: Collection[Report]) -> int:
-    """Insert the reports whose ids are new; returns how many that were."""
-    by_id = {report.report_id: report for report in reports}
-    known = _known(connection, tables, list(by_id))
-    new = [report for name, report in by_id.items() if name not in known]
-    if new:
-        into = rewriting.receiving(connection, tables)
-        connection.execute(into.report.insert(), [_report_row(report) for report in new])
-        connection.execute(into.cell.insert(), [row for report in new for row in _cell_rows(report, schema)])
-    return len(new)
+class Staging(Protocol):
+    """What each database does in its own way; a module for each. Weeks are numbers, like 202647."""
+
+    def weeks(self, connection: Connection) -> list[int]:
+        """The weeks of which something may be staged."""
+
+    def add(self, connection: Connection, week: int, reports: Mapping[bytes, Sequence[StagedRow]]) -> int:
+        """Insert the reports whose ids are not in the week; returns how many that were."""
+
+    def rows(self, connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
+        """All rows of a week by report and position, about so many at a time."""
+
+    def find(self, connection: Connection, report_id: bytes) -> list[int]:
+        """The weeks in which a report of this name is staged."""
+
+    def remove(self, connection: Connection, week: int, report_id: bytes) -> None:
+        """Delete the report of this name from a week."""
+
+    def count(self, connection: Connection, week: int) -> int:
+        """How many reports of a week are staged."""
+
+    def any_flagged(self, connection: Connection, week: int, flag: int) -> bool:
+        """Whether a report of a week has a flag."""
+
+    def destroy(self, connection: Connection, week: int) -> None:
+        """Destroy all reports of a week."""
+
+    def is_moving(self, connection: Connection) -> bool:
+        """Whether a week is written anew in part."""
+
+    def begin_to_move(self, connection: Connection, week: int) -> None:
+        """Begin to write a week anew."""
+
+    def move(self, connection: Connection) -> None:
+        """Write the next piece of such a week anew; nothing if there is none."""
 
 
-def _known(connection: Connection, tables: Tables, ids: Sequence[str]) -> set[str]:
-    return {name for part in tables.staging for name in _present(connection, part.report.c.report_id, ids)}
+_STAGING: dict[str, Staging] = {"sqlite": sqlite_staged, "postgresql": postgres_staged}
 
 
-def _present(connection: Connection, column: Column[str], ids: Sequence[str]) -> set[str]:
-    parts = (ids[start : start + _ROWS_AT_A_TIME] for start in range(0, len(ids), _ROWS_AT_A_TIME))
-    return {name for part in parts for name in connection.scalars(select(column).where(column.in_(part)))}
+def staging(connection: Connection) -> Staging:
+    """How this database stages."""
+    return _STAGING[connection.dialect.name]
 
 
-def stream(
-    connection: Connection, tables: Tables, schema: Schema, week: Week, purpose: Purpose
-) -> Iterator[Report]:
-    """Read a week's reports that permit a purpose, a thousand cells at a time."""
-    for part in tables.staging:
-        yield from _stream(connection, part, schema, week, purpose)
+def add(connection: Connection, packing: Packing, reports: Iterable[Report]) -> int:
+    """Insert the reports whose ids are new in their week, of several of one name the first; returns how many."""
+    by_week: dict[int, dict[bytes, list[StagedRow]]] = {}
+    for report in reports:
+        rows = rows_of(report, packing)
+        by_week.setdefault(week_number(report.week), {}).setdefault(rows[0].report_id, rows)
+    return sum(staging(connection).add(connection, week, by_week[week]) for week in sorted(by_week))
 
 
-def _stream(
-    connection: Connection, part: Staging, schema: Schema, week: Week, purpose: Purpose
-) -> Iterator[Report]:
-    report, cell = part.report, part.cell
-    query = (
-        select(report, *(column for column in cell.c if column.name != "report_id"))
-        .join_from(report, cell)
-        .where(report.c.week == str(week), report.c[purpose])
-        .order_by(report.c.report_id, cell.c.position)
-        .execution_options(yield_per=_ROWS_AT_A_TIME)
-    )
-    rows = connection.execute(query).mappings()
-    for _, group in itertools.groupby(rows, key=lambda row: row["report_id"]):
-        yield _report(list(group), schema)
+def weeks(connection: Connection) -> list[Week]:
+    """The weeks of which something may be staged, oldest first."""
+    return [week_of(number) for number in staging(connection).weeks(connection)]
 
 
-def any_synthetic(connection: Connection, tables: Tables) -> bool:
+def rows(connection: Connection, week: Week, batch: int) -> Iterator[list[StagedRow]]:
+    """A week's rows by report and position, whole reports together, about so many at a time."""
+    held: list[StagedRow] = []
+    for some in staging(connection).rows(connection, week_number(week), batch):
+        held += some
+        start = _start_of_last(held)  # that report may go on in what follows
+        if start:
+            yield held[:start]
+            held = held[start:]
+    if held:
+        yield held
+
+
+def _start_of_last(rows: Sequence[StagedRow]) -> int:
+    start, last = len(rows), rows[-1].report_id
+    while start and rows[start - 1].report_id == last:
+        start -= 1
+    return start
+
+
+def reports(rows: Iterable[Sequence[StagedRow]]) -> Iterator[list[StagedRow]]:
+    """The rows of each report apart."""
+    for some in rows:
+        for _, mine in itertools.groupby(some, key=lambda row: row.report_id):
+            yield list(mine)
+
+
+def any_synthetic(connection: Connection) -> bool:
     """Whether a report of any week was simulated."""
-    queries = (select(part.report.c.report_id).where(part.report.c.synthetic).limit(1) for part in tables.staging)
-    return any(connection.scalar(query) is not None for query in queries)
+    mine = staging(connection)
+    return any(mine.any_flagged(connection, week, SYNTHETIC) for week in mine.weeks(connection))
 
 
-def destroy(connection: Connection, tables: Tables, week: Week) -> None:
-    """Delete a week's cells and reports, and what names its deleted ones."""
-    _destroy(connection, tables, lambda column: column == str(week))
+def is_empty(connection: Connection) -> bool:
+    """Whether nothing at all is staged."""
+    mine = staging(connection)
+    return not any(mine.any_flagged(connection, week, -1) for week in mine.weeks(connection))
+
+
+def destroy(connection: Connection, week: Week) -> None:
+    """Destroy a week's reports."""
+    staging(connection).destroy(connection, week_number(week))
 
 
 def destroy_before(connection: Connection, tables: Tables, week: Week) -> int:
-    """Delete the same of every earlier week; returns how many reports that were."""
-    return _destroy(connection, tables, lambda column: column < str(week))  # 2026-W09 < 2026-W10 as text too
-
-
-def _destroy(connection: Connection, tables: Tables, which: Callable[[Column[str]], ColumnElement[bool]]) -> int:
-    number = sum(_delete(connection, part, which(part.report.c.week)) for part in tables.staging)
-    gone = tables.deleted_report
-    forgotten = connection.execute(delete(gone).where(which(gone.c.week))).rowcount
-    if number or forgotten:
-        rewriting.ask(connection, tables)
+    """Destroy every earlier week's, and its tombstones; returns how many reports that were."""
+    mine, end = staging(connection), week_number(week)
+    number = 0
+    for earlier in [one for one in mine.weeks(connection) if one < end]:
+        number += mine.count(connection, earlier)
+        mine.destroy(connection, earlier)
+    connection.execute(delete(tables.deleted_report).where(tables.deleted_report.c.week < end))
     return number
 
 
-def week_of(connection: Connection, tables: Tables, report_id: str) -> str | None:
-    """The week of a staged report; None when there is none of that name."""
-    queries = (select(part.report.c.week).where(part.report.c.report_id == report_id) for part in tables.staging)
-    return next((week for query in queries if (week := connection.scalar(query)) is not None), None)
+def delete_one(connection: Connection, tables: Tables, report_id: str, until: Week) -> bool:
+    """Delete a report and leave a tombstone, also if there was none; whether there was one.
 
-
-def delete_one(connection: Connection, tables: Tables, report_id: str) -> bool:
-    """Delete a report and its cells; whether there was one.
-
-    Its tombstone stays until the week is closed: a delivery that is still on its way would bring the report back.
+    Args:
+        connection: The connection.
+        tables: The tables.
+        report_id: Its name in hexadecimal digits.
+        until: The last week that a late delivery may be of.
     """
-    week = week_of(connection, tables, report_id)
-    if week is None:
-        return False
-    for part in tables.staging:
-        _delete(connection, part, part.report.c.report_id == report_id)
-    connection.execute(tables.deleted_report.insert(), {"tombstone": tombstone(report_id), "week": week})
-    rewriting.ask(connection, tables)
-    return True
+    mine, name = staging(connection), bytes.fromhex(report_id)
+    found = mine.find(connection, name)
+    for week in found:
+        mine.remove(connection, week, name)
+    _bury(connection, tables, tombstone(report_id), found or [week_number(until)], due=bool(found))
+    return bool(found)
 
 
 def deleted_among(connection: Connection, tables: Tables, ids: Collection[str]) -> frozenset[str]:
     """Those of the ids that have a tombstone."""
     by_tombstone = {tombstone(report_id): report_id for report_id in ids}
-    found = _present(connection, tables.deleted_report.c.tombstone, list(by_tombstone))
+    names, column = list(by_tombstone), tables.deleted_report.c.tombstone
+    parts = (names[start : start + _AT_A_TIME] for start in range(0, len(names), _AT_A_TIME))
+    found = [name for part in parts for name in connection.scalars(select(column).where(column.in_(part)))]
     return frozenset(by_tombstone[name] for name in found)
 
 
-def tombstone(report_id: str) -> str:
+def tombstone(report_id: str) -> bytes:
     """What is kept of a deleted report: it can be recognised by whoever has its name, and gives no name away."""
-    return hashlib.sha256(f"deleted {report_id}".encode()).hexdigest()
+    return hashlib.sha256(f"deleted {report_id}".encode()).digest()
 
 
-def _delete(connection: Connection, part: Staging, which: ColumnElement[bool]) -> int:
-    report, cell = part.report, part.cell
-    connection.execute(delete(cell).where(cell.c.report_id.in_(select(report.c.report_id).where(which))))
-    return connection.execute(delete(report).where(which)).rowcount
+def is_rewriting_due(connection: Connection, tables: Tables) -> bool:
+    """Whether copies of deleted rows may be left in the files."""
+    return staging(connection).is_moving(connection) or bool(_weeks_due(connection, tables))
 
 
-def _report_row(report: Report) -> dict[str, Any]:
-    return {
-        "report_id": report.report_id,
-        "week": str(report.week),
-        "schema_version": report.schema_version,
-        "synthetic": report.synthetic,
-        **{purpose: purpose in report.purposes for purpose in PURPOSES},
-    }
+def rewrite_a_piece(connection: Connection, tables: Tables) -> bool:
+    """Write some of what is staged anew, so that those copies go; whether there is more to do."""
+    mine = staging(connection)
+    if not mine.is_moving(connection):
+        for week in _weeks_due(connection, tables)[:1]:
+            mine.begin_to_move(connection, week)
+            # What is deleted from now on is due again.
+            graves = tables.deleted_report
+            connection.execute(graves.update().where(graves.c.week == week).values(due=False))
+    mine.move(connection)
+    return is_rewriting_due(connection, tables)
 
 
-def _cell_rows(report: Report, schema: Schema) -> Iterator[dict[str, Any]]:
-    names = [dimension.name for dimension in schema.dimensions]
-    for position, cell in enumerate(report.cells):
-        yield {
-            "report_id": report.report_id,
-            "position": position,
-            **dict(zip(names, cell.key, strict=True)),
-            "histograms": {name: _sparse(units) for name, units in cell.histograms.items()},
-        }
+def _weeks_due(connection: Connection, tables: Tables) -> list[int]:
+    column = tables.deleted_report.c
+    due = set(connection.scalars(select(column.week).where(column.due).distinct()))
+    return sorted(due.intersection(staging(connection).weeks(connection)))
 
 
-def _report(rows: list[RowMapping], schema: Schema) -> Report:
-    first = rows[0]
-    return Report(
-        report_id=first["report_id"],
-        week=Week.parse(first["week"]),
-        schema_version=first["schema_version"],
-        purposes=frozenset(purpose for purpose in PURPOSES if first[purpose]),
-        cells=tuple(_cell(row, schema) for row in rows),
-        synthetic=first["synthetic"],
-    )
-
-
-def _cell(row: RowMapping, schema: Schema) -> ReportCell:
-    histograms: Mapping[str, list[tuple[int, int]]] = row["histograms"]
-    return ReportCell(
-        tuple(row[dimension.name] for dimension in schema.dimensions),
-        {name: _dense(pairs, schema.metric[name].buckets) for name, pairs in histograms.items()},
-    )
-
-
-def _sparse(units: Histogram) -> list[tuple[int, int]]:
-    return [(bucket, value) for bucket, value in enumerate(units) if value]
-
-
-def _dense(pairs: list[tuple[int, int]], buckets: int) -> Histogram:
-    units = [0] * buckets
-    for bucket, value in pairs:
-        units[bucket] = value
-    return tuple(units)
+def _bury(connection: Connection, tables: Tables, name: bytes, weeks: Sequence[int], *, due: bool) -> None:
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [{"tombstone": name, "week": week, "due": due} for week in weeks]
+    connection.execute(insert(tables.deleted_report).on_conflict_do_nothing(), rows)

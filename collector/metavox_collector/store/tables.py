@@ -1,7 +1,9 @@
-"""The tables. Those that carry dimensions derive from the schema, so SQL can hold nothing that it does not name.
+"""The tables. What is staged is numbers, so that SQL can hold nothing that the schema does not name.
 
-There is no column for a moment of receipt, an address or an installation. The staging tables are without SQLite's
-hidden rowid too, which would keep the order of arrival.
+There is no column for a moment of receipt, an address or an installation.
+
+What is staged has a table for each week, which is not among those of here: in PostgreSQL a partition of
+``staged_cell``, in SQLite a table without the hidden rowid, which would keep the order of arrival.
 """
 
 from __future__ import annotations
@@ -14,39 +16,26 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
-    ForeignKey,
     ForeignKeyConstraint,
     Integer,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
-
-from metavox_privacy.schema import Schema
-
-
-@dataclass(frozen=True)
-class Staging:
-    """Where reports wait: one table for them, and one for their cells."""
-
-    report: Table
-    cell: Table
 
 
 @dataclass(frozen=True)
 class Tables:
-    """One schema's tables.
+    """The tables that a kind of database is made with.
 
     Attributes:
         collector: One row: what kind of database this is, what a year may cost, and under which schema its
             staged reports are.
-        staging: Reports of weeks that are not closed, and their cells, one column for each dimension; closing
-            destroys them. Twice, so that they can be moved from one place to the other, see ``rewriting``.
-        rewriting: One row: which of the two takes new reports, and whether both may hold copies of deleted rows.
-        deleted_report: What names a report that was deleted, so that no late delivery brings it back, and says
-            nothing else; goes with its week.
+        deleted_report: What names a report that was to be deleted, so that no late delivery brings it back, and
+            says nothing else.
         ledger: Everything ever spent, hash-chained.
         release: One row for each week and purpose that was released.
         released_table: The facts of each table of a release.
@@ -55,8 +44,6 @@ class Tables:
 
     metadata: MetaData
     collector: Table
-    staging: tuple[Staging, Staging]
-    rewriting: Table
     deleted_report: Table
     ledger: Table
     release: Table
@@ -64,14 +51,14 @@ class Tables:
     released_cell: Table
 
 
-def tables_of(schema: Schema) -> Tables:
-    """Derive the tables from a schema."""
+def tables_of(dialect: str) -> Tables:
+    """The tables of ``"sqlite"`` or ``"postgresql"``."""
     metadata = MetaData()
+    if dialect == "postgresql":
+        _staged_cell(metadata)
     return Tables(
         metadata,
         _collector(metadata),
-        (_staging(metadata, schema, ""), _staging(metadata, schema, "_2")),
-        _rewriting(metadata),
         _deleted_report(metadata),
         _ledger(metadata),
         _release(metadata),
@@ -92,44 +79,17 @@ def _collector(metadata: MetaData) -> Table:
     )
 
 
-def _staging(metadata: MetaData, schema: Schema, end: str) -> Staging:
-    report = _staged_report(metadata, f"staged_report{end}")
-    return Staging(report, _staged_cell(metadata, schema, f"staged_cell{end}", report))
-
-
-def _staged_report(metadata: MetaData, name: str) -> Table:
+def _staged_cell(metadata: MetaData) -> Table:
     return Table(
-        name,
+        "staged_cell",
         metadata,
-        Column("report_id", String(64), primary_key=True),
-        Column("week", String(8), nullable=False, index=True),
-        Column("schema_version", Integer, nullable=False),
-        Column("improve", Boolean, nullable=False),
-        Column("publish", Boolean, nullable=False),
-        Column("synthetic", Boolean, nullable=False),
-        sqlite_with_rowid=False,
-    )
-
-
-def _staged_cell(metadata: MetaData, schema: Schema, name: str, report: Table) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("report_id", ForeignKey(report.c.report_id, ondelete="CASCADE"), primary_key=True),
-        Column("position", Integer, primary_key=True, autoincrement=False),
-        *(Column(dimension.name, Text, nullable=False) for dimension in schema.dimensions),
-        Column("histograms", JSON, nullable=False),
-        sqlite_with_rowid=False,
-    )
-
-
-def _rewriting(metadata: MetaData) -> Table:
-    return Table(
-        "rewriting",
-        metadata,
-        Column("id", Integer, primary_key=True, autoincrement=False),
-        Column("receiving", Integer, nullable=False),
-        Column("due", Boolean, nullable=False),
+        Column("week", Integer, primary_key=True, autoincrement=False),
+        Column("report_id", LargeBinary, primary_key=True),
+        Column("position", SmallInteger, primary_key=True, autoincrement=False),
+        Column("flags", SmallInteger, nullable=False),
+        Column("cell", LargeBinary, nullable=False),
+        Column("histograms", LargeBinary, nullable=False),
+        postgresql_partition_by="LIST (week)",
     )
 
 
@@ -137,8 +97,9 @@ def _deleted_report(metadata: MetaData) -> Table:
     return Table(
         "deleted_report",
         metadata,
-        Column("tombstone", String(64), primary_key=True),
-        Column("week", String(8), nullable=False),
+        Column("tombstone", LargeBinary, primary_key=True),
+        Column("week", Integer, primary_key=True, autoincrement=False),
+        Column("due", Boolean, nullable=False),
         sqlite_with_rowid=False,
     )
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from metavox_collector.store import ledger, released, rewriting, staged
+from metavox_collector.packing import Packing
+from metavox_collector.store import ledger, released, staged
 from metavox_collector.store.released import LabelledRelease, ReleaseSummary
+from metavox_collector.store.rows import FLAG, StagedRow, report_of
 from metavox_collector.store.tables import Tables
 from metavox_privacy.budget import LedgerEntry
 from metavox_privacy.fields import Purpose
@@ -23,7 +25,12 @@ class Transaction:
 
     connection: Connection
     tables: Tables
-    schema: Schema
+    packing: Packing
+
+    @property
+    def schema(self) -> Schema:
+        """The declaration under which reports are staged."""
+        return self.packing.schema
 
     def closed_weeks(self) -> frozenset[Week]:
         """The weeks of which anything was ever released."""
@@ -34,43 +41,49 @@ class Transaction:
         return ledger.entries(self.connection, self.tables)
 
     def add_reports(self, reports: Collection[Report]) -> int:
-        """Stage the reports whose ids are not staged yet; returns how many that were."""
-        return staged.add(self.connection, self.tables, self.schema, reports)
+        """Stage the reports whose ids are not staged in their week yet; returns how many that were."""
+        return staged.add(self.connection, self.packing, reports)
 
-    def is_staged(self, report_id: str) -> bool:
-        """Whether a report of this name is staged."""
-        return staged.week_of(self.connection, self.tables, report_id) is not None
+    def delete_report(self, report_id: str, until: Week) -> bool:
+        """Delete one report, and leave what keeps it from being staged from now on; whether it was staged.
 
-    def delete_report(self, report_id: str) -> bool:
-        """Delete one report, and leave what keeps it from being staged again; whether it was staged."""
-        return staged.delete_one(self.connection, self.tables, report_id)
+        Args:
+            report_id: Its name.
+            until: The last week that a delivery on its way may be of; what keeps it out then dies with that week.
+
+        Raises:
+            StoreUnavailable: if its week is being closed.
+        """
+        return staged.delete_one(self.connection, self.tables, report_id, until)
 
     def deleted_among(self, report_ids: Collection[str]) -> frozenset[str]:
-        """Those of the names under which a report of a week that is not closed was deleted."""
+        """Those of the names under which a report was deleted, or was to be."""
         return staged.deleted_among(self.connection, self.tables, report_ids)
 
-    def is_rewriting_due(self) -> bool:
-        """Whether copies of deleted rows may be left in the files."""
-        return rewriting.is_due(self.connection, self.tables)
+    def staged_weeks(self) -> list[Week]:
+        """The weeks of which something may be staged, oldest first."""
+        return staged.weeks(self.connection)
 
-    def rewrite_a_piece(self) -> bool:
-        """Write some of what is staged anew, so that those copies go; whether there is more to do."""
-        return rewriting.do_a_piece(self.connection, self.tables)
+    def staged_rows(self, week: Week, batch: int = 1000) -> Iterator[list[StagedRow]]:
+        """Stream a week's rows by report and position, whole reports together, about so many at a time."""
+        return staged.rows(self.connection, week, batch)
 
     def staged_reports(self, week: Week, purpose: Purpose) -> Iterator[Report]:
-        """Stream a week's reports that permit a purpose."""
-        return staged.stream(self.connection, self.tables, self.schema, week, purpose)
+        """Stream a week's reports that permit a purpose, unpacked."""
+        for rows in staged.reports(self.staged_rows(week)):
+            if rows[0].flags & FLAG[purpose]:
+                yield report_of(rows, week, self.packing)
 
     def any_staged_synthetic(self) -> bool:
         """Whether a staged report of any week was simulated."""
-        return staged.any_synthetic(self.connection, self.tables)
+        return staged.any_synthetic(self.connection)
 
     def destroy_staged(self, week: Week) -> None:
-        """Delete a week's reports and their cells."""
-        staged.destroy(self.connection, self.tables, week)
+        """Destroy a week's staged reports."""
+        staged.destroy(self.connection, week)
 
     def destroy_staged_before(self, week: Week) -> int:
-        """Delete the reports and cells of every earlier week; returns how many reports that were."""
+        """Destroy those of every earlier week; returns how many reports that were."""
         return staged.destroy_before(self.connection, self.tables, week)
 
     def add_release(self, entry: LedgerEntry, labelled: LabelledRelease) -> None:

@@ -10,6 +10,7 @@ import pytest
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from metavox_privacy.schema import Schema
+from tests.postgres import Server, server
 from tests.spans import small_schema
 from tests.unit.collector.releases import CAP
 
@@ -19,9 +20,23 @@ def schema() -> Schema:
     return small_schema()
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/collector.db"
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One server for all tests, started when the first of them asks for it."""
+    with server() as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own, empty, of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/collector.db"
+        return
+    started: Server = request.getfixturevalue("postgres")
+    made = started.new_database()
+    yield made
+    started.drop(made)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from metavox_collector.close import Closed, close_week
 from metavox_collector.settings import Settings
-from metavox_collector.store import Database
+from metavox_collector.store import Database, StagedRow
 from metavox_privacy.week import Week
 from tests.spans import WEEK, example_report, example_span
 
@@ -44,10 +44,16 @@ def released(database: Database, url: str, *, synthetic: bool = False) -> Closed
 
 
 def everything(database: Database) -> dict[str, list[object]]:
-    """Every row of every table; what is staged as if it were in one place."""
+    """Every row of every table; what is staged, of whichever week, as ``staged_cell``."""
     with database.read() as transaction:
         tables = transaction.tables.metadata.tables
         rows = {name: list(transaction.connection.execute(table.select())) for name, table in tables.items()}
-    for name in ("staged_report", "staged_cell"):
-        rows[name] += rows.pop(f"{name}_2")
-    return rows
+    return rows | {"staged_cell": staged(database)}
+
+
+def staged(database: Database) -> list[StagedRow]:
+    """Every staged row, of whichever week."""
+    with database.read() as transaction:
+        return [
+            row for week in transaction.staged_weeks() for rows in transaction.staged_rows(week) for row in rows
+        ]

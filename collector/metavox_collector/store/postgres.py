@@ -1,0 +1,91 @@
+"""What PostgreSQL alone needs: how it is reached, how long it may keep us waiting, and locks that are agreed upon.
+
+Advisory locks, so that who stages shares and who closes or deletes does not. Each is held until its transaction
+ends. In what order they are taken: the ledger's, the deletions', the weeks' by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, Engine
+
+_NAMESPACE = 0x6D657461
+"""The first of the two numbers that name each lock; the second is one of these, or a week's."""
+
+_LEDGER, _DELETIONS, _PARTITIONS = 1, 2, 3
+
+
+def with_driver(url: URL) -> URL:
+    """The same URL for psycopg 3, if it names no driver of its own."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def engine_options(busy_timeout: float) -> dict[str, Any]:
+    """What an engine is made with.
+
+    Args:
+        busy_timeout: How long to wait for a lock and for a connection, in seconds.
+    """
+    patience = max(int(busy_timeout * 1000), 1)  # to PostgreSQL 0 is for ever
+    return {
+        "pool_pre_ping": True,  # a connection that the server's restart has cut is replaced and not told
+        "pool_timeout": busy_timeout,
+        "connect_args": {
+            "connect_timeout": max(int(busy_timeout), 2),
+            "options": f"-c lock_timeout={patience}",
+        },
+    }
+
+
+def prepare(engine: Engine) -> None:
+    """Have every connection answer a commit when it is on the disk, whatever the server's default is."""
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            if cursor.fetchone() == ("off",):
+                cursor.execute("SET synchronous_commit = on")
+        connection.commit()
+
+
+def lock_all(connection: Connection) -> None:
+    """Exclude everybody who would change anything."""
+    _lock(connection, _LEDGER)
+    _lock(connection, _DELETIONS)
+
+
+def lock_for_staging(connection: Connection, weeks: Collection[int]) -> list[int]:
+    """Share the lock on deletions and those of some weeks; returns the weeks that somebody closes."""
+    _lock(connection, _DELETIONS, shared=True)
+    return [week for week in sorted(weeks) if not share_week(connection, week)]
+
+
+def share_week(connection: Connection, week: int) -> bool:
+    """Share a week's lock without waiting; False if somebody closes it."""
+    query = "SELECT pg_try_advisory_xact_lock_shared(%s, %s)"
+    return bool(connection.exec_driver_sql(query, (_NAMESPACE, week)).scalar_one())
+
+
+def lock_for_deleting(connection: Connection) -> None:
+    """Exclude whoever stages."""
+    _lock(connection, _DELETIONS)
+
+
+def lock_for_closing(connection: Connection, week: int) -> None:
+    """Exclude who closes any week, and who stages or deletes reports of this one."""
+    _lock(connection, _LEDGER)
+    _lock(connection, week)
+
+
+def lock_partitions(connection: Connection) -> None:
+    """Exclude whoever makes a partition."""
+    _lock(connection, _PARTITIONS)
+
+
+def _lock(connection: Connection, number: int, *, shared: bool = False) -> None:
+    query = f"SELECT pg_advisory_xact_lock{'_shared' * shared}(%s, %s)"
+    connection.exec_driver_sql(query, (_NAMESPACE, number))

@@ -1,0 +1,124 @@
+"""What is staged, in PostgreSQL: a partition for each week, which a close empties by giving back its files.
+
+Rows are written to and read from a week's partition itself, so that no lock on the parent stands between the weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from metavox_collector.errors import BeingClosed
+from metavox_collector.store import postgres
+from metavox_collector.store.rows import StagedRow
+
+_PREFIX = "staged_cell_"
+_COLUMNS = "report_id, position, flags, cell, histograms"
+_PARTITIONS = (
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+    "WHERE i.inhparent = 'staged_cell'::regclass ORDER BY c.relname"
+)
+# The first row of a report is its claim: of two deliveries at the same moment the later one waits for the other's
+# commit, and then none of its rows is taken. By name, so that two of them cannot wait for each other.
+_ADD = """
+WITH given AS (
+    SELECT * FROM unnest(%b::bytea[], %b::smallint[], %b::smallint[], %b::bytea[], %b::bytea[])
+        AS row ({columns})
+), claimed AS (
+    INSERT INTO {table} (week, {columns}) SELECT {week}, * FROM given WHERE position = 0 ORDER BY report_id
+    ON CONFLICT DO NOTHING RETURNING report_id
+), rest AS (
+    INSERT INTO {table} (week, {columns})
+    SELECT {week}, given.* FROM given JOIN claimed USING (report_id) WHERE given.position > 0
+)
+SELECT count(*) FROM claimed
+"""
+
+
+def weeks(connection: Connection) -> list[int]:
+    """The weeks that have a partition."""
+    return [int(name[len(_PREFIX) :]) for name in connection.exec_driver_sql(_PARTITIONS).scalars()]
+
+
+def make(connection: Connection, week: int) -> None:
+    """Make a week's partition, unless it is there."""
+    if _exists(connection, week):
+        return
+    postgres.lock_partitions(connection)
+    if not _exists(connection, week):
+        name = f"{_PREFIX}{week}"
+        # Attached and not made as a partition, which would wait for whoever reads the parent, a backup above all.
+        connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE staged_cell INCLUDING ALL)")
+        connection.exec_driver_sql(f"ALTER TABLE staged_cell ATTACH PARTITION {name} FOR VALUES IN ({week})")
+
+
+def add(connection: Connection, week: int, reports: Mapping[bytes, Sequence[StagedRow]]) -> int:
+    """Insert the reports whose ids are not in the week; returns how many that were."""
+    make(connection, week)
+    rows = [row for name in sorted(reports) for row in reports[name]]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    statement = _ADD.format(table=f"{_PREFIX}{week}", week=week, columns=_COLUMNS)
+    return int(connection.exec_driver_sql(statement, tuple(columns)).scalar_one())
+
+
+def rows(connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
+    """All rows of a week by report and position, about so many at a time, by a cursor of the server's."""
+    if not _exists(connection, week):
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    query = f"SELECT {_COLUMNS} FROM {_PREFIX}{week} ORDER BY report_id, position"  # noqa: S608  # our names
+    with driver.cursor("staged_rows", binary=True) as cursor:
+        cursor.execute(query)
+        while found := cursor.fetchmany(batch):
+            yield [StagedRow._make(row) for row in found]
+
+
+def find(connection: Connection, report_id: bytes) -> list[int]:
+    """The weeks in which a report of this name is staged."""
+    query = "SELECT week FROM staged_cell WHERE week = ANY(%s) AND report_id = %s AND position = 0"
+    return list(connection.exec_driver_sql(query, (weeks(connection), report_id)).scalars())
+
+
+def remove(connection: Connection, week: int, report_id: bytes) -> None:
+    """Delete the report of this name from a week; raises BeingClosed."""
+    if not postgres.share_week(connection, week):
+        raise BeingClosed([week])
+    connection.exec_driver_sql(f"DELETE FROM {_PREFIX}{week} WHERE report_id = %s", (report_id,))  # noqa: S608
+
+
+def count(connection: Connection, week: int) -> int:
+    """How many reports of a week are staged."""
+    query = f"SELECT count(*) FROM {_PREFIX}{week} WHERE position = 0"  # noqa: S608
+    return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def any_flagged(connection: Connection, week: int, flag: int) -> bool:
+    """Whether a report of a week has a flag."""
+    query = f"SELECT 1 FROM {_PREFIX}{week} WHERE flags & %s <> 0 LIMIT 1"  # noqa: S608
+    return connection.exec_driver_sql(query, (flag,)).first() is not None
+
+
+def destroy(connection: Connection, week: int) -> None:
+    """Give the files of a week's partition back; the partition stays, for to drop it would lock the parent."""
+    if _exists(connection, week):
+        connection.exec_driver_sql(f"TRUNCATE {_PREFIX}{week}")
+
+
+def is_moving(_connection: Connection) -> bool:
+    """Never: a week is written anew at once."""
+    return False
+
+
+def begin_to_move(connection: Connection, week: int) -> None:
+    """Write a week anew by name: neither a copy of a deleted row is left in its files, nor the order of arrival."""
+    connection.exec_driver_sql(f"CLUSTER {_PREFIX}{week} USING {_PREFIX}{week}_pkey")
+
+
+def move(_connection: Connection) -> None:
+    """Nothing: that was all."""
+
+
+def _exists(connection: Connection, week: int) -> bool:
+    return connection.exec_driver_sql("SELECT to_regclass(%s)", (f"{_PREFIX}{week}",)).scalar() is not None
