@@ -1,7 +1,15 @@
 """Who may send how much, told from counts that hold no address."""
 
 from metavox_collector.admission.addresses import Network, client_of
-from metavox_collector.admission.admission import REASONS, Action, Admission, Limits, Throttled, Unauthorized
+from metavox_collector.admission.admission import (
+    REASONS,
+    Action,
+    Admission,
+    Limits,
+    Throttled,
+    Unauthorized,
+    shared_counts,
+)
 from metavox_collector.admission.tokens import Tokens, mint, read
 
 __all__ = [
@@ -16,4 +24,5 @@ __all__ = [
     "client_of",
     "mint",
     "read",
+    "shared_counts",
 ]

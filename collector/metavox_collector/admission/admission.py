@@ -11,6 +11,7 @@ from ipaddress import ip_network
 
 from metavox_collector.admission.addresses import Address, Network, block_of, host_of, is_within, parse_address
 from metavox_collector.admission.blocks import Blocks
+from metavox_collector.admission.memory import shared, tables
 from metavox_collector.admission.rates import Rates
 from metavox_collector.admission.tokens import Tokens, read
 from metavox_collector.clock import Clock
@@ -22,6 +23,16 @@ REASONS = ("too_many_requests", "too_many_deletions", "too_many_from_block")
 
 _LONGEST_WAIT_S = 3600
 """A new week may be days away; whoever asks every hour until then is no burden."""
+
+_TABLES = 3
+
+
+def shared_counts() -> int | None:
+    """A descriptor for all workers of a service, so that a sender has one budget, whichever serves it.
+
+    None where the system has no such memory; each worker counts for itself then.
+    """
+    return shared(_TABLES)
 
 
 class Action(Enum):
@@ -83,20 +94,22 @@ class Admission:
         limits: How much is allowed.
         tokens: The tokens of which one must be shown; None where none is asked for.
         clock: Says in which week it is.
+        memory: What :func:`shared_counts` returned, to count together with other processes; None to count alone.
     """
 
-    def __init__(self, limits: Limits, tokens: Tokens | None, clock: Clock) -> None:
+    def __init__(self, limits: Limits, tokens: Tokens | None, clock: Clock, memory: int | None = None) -> None:
         self._limits = limits
         self._tokens = tokens
         self._clock = clock
+        sends, deletions, reports = tables(_TABLES, memory)
         self._rates = {
-            Action.SEND: Rates(limits.sends_per_minute),
-            Action.DELETE: Rates(limits.deletions_per_minute),
+            Action.SEND: Rates(sends, limits.sends_per_minute),
+            Action.DELETE: Rates(deletions, limits.deletions_per_minute),
         }
-        self._blocks = Blocks(limits.reports_per_block)
+        self._blocks = Blocks(reports, limits.reports_per_block)
 
     @classmethod
-    def of(cls, settings: Settings, clock: Clock) -> Admission:
+    def of(cls, settings: Settings, clock: Clock, memory: int | None = None) -> Admission:
         """What the operator chose.
 
         Raises:
@@ -104,7 +117,7 @@ class Admission:
             OSError: if it cannot be read.
         """
         tokens = None if settings.require_token is None else read(settings.require_token)
-        return cls(Limits.of(settings), tokens, clock)
+        return cls(Limits.of(settings), tokens, clock, memory)
 
     def admit_request(self, client: str | None, action: Action) -> None:
         """Count a request, before anything of its body is read.

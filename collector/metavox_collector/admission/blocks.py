@@ -1,6 +1,6 @@
 """How many reports one address block may bring in a week, so that nobody speaks for many from one place.
 
-Counted by the ISO week of receipt, in memory alone: a restart begins anew, and so does each week.
+Counted by the ISO week of receipt, in memory alone: each week begins anew, and so does a restart of the service.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ class Blocks:
     """The cap on reports for each block and week.
 
     Args:
+        table: Where they are counted.
         cap: The most reports that a block may bring in one ISO week.
     """
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, table: KeyedTable, cap: int) -> None:
+        self._table = table
         self._cap = cap
-        self._table = KeyedTable()
-        self._week: Week | None = None
 
     def take(self, block: bytes, reports: int, week: Week) -> bool:
         """Count reports; whether they may be taken. All or none: what is refused is not counted.
@@ -29,9 +29,7 @@ class Blocks:
             reports: How many.
             week: The week of now, whichever week the reports are of.
         """
-        if week != self._week:
-            self._table.forget()
-            self._week = week
+        self._table.enter(week.year * 100 + week.number)
         places = self._table.places(block)
         taken = int(self._table.least(places)) + reports
         if taken > self._cap:

@@ -1,8 +1,8 @@
 """How often one sender may ask: the generic cell rate algorithm (ITU-T I.371), a leaky bucket in one number.
 
 The number is the moment at which the sender's bucket will be empty again. All senders share a table of fixed size:
-see :mod:`~metavox_collector.admission.table`. So a flood from many addresses makes others wait only while
-the service as a whole takes ``WIDTH`` times the rate of one.
+see :mod:`~metavox_collector.admission.table`. So a flood from many addresses makes others wait only while the
+service as a whole takes ``WIDTH`` times the rate of one.
 """
 
 from __future__ import annotations
@@ -17,31 +17,26 @@ class Rates:
     """One budget: so many requests a minute for each sender, of which a minute's worth may come at once.
 
     Args:
+        table: Where they are counted.
         per_minute: Requests, above zero.
     """
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, table: KeyedTable, per_minute: int) -> None:
+        self._table = table
         self._interval = 60.0 / per_minute
-        self._table = KeyedTable()
-        self._lasts_until: float | None = None
 
     def take(self, host: bytes, now: float) -> float:
         """Count a request; 0 when it may be made, else in how many seconds it may, and it is not counted.
 
         Args:
             host: Whose request it is, as :func:`~metavox_collector.admission.addresses.host_of` has it.
-            now: Seconds of a clock that never goes back.
+            now: Seconds of a clock that never goes back, above 0.
         """
-        self._rotate(now)
+        self._table.enter(int(now // DAY) + 1)
         places = self._table.places(host)
         empty_at = max(self._table.least(places), now) + self._interval
         wait = empty_at - now - 60.0
-        if wait > self._interval / 1e6:  # a minute's worth of intervals may be a rounding error above 60
+        if wait > self._interval / 1e3:  # less is the rounding of a sum of so many intervals
             return wait
         self._table.raise_to(places, empty_at)
         return 0.0
-
-    def _rotate(self, now: float) -> None:
-        if self._lasts_until is None or now >= self._lasts_until:
-            self._table.forget()
-            self._lasts_until = now + DAY

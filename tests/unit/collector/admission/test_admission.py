@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import os
+import sys
 import tracemalloc
 from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
 
-from metavox_collector.admission import REASONS, Action, Admission, Limits, Throttled, Tokens, Unauthorized
+from metavox_collector.admission import (
+    REASONS,
+    Action,
+    Admission,
+    Limits,
+    Throttled,
+    Tokens,
+    Unauthorized,
+    shared_counts,
+)
 from metavox_collector.clock import fixed
 from tests.spans import WEEK
 
@@ -107,3 +118,16 @@ def test_no_address_is_kept_anywhere_in_memory(admission):
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 10_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory without a name is Linux's")
+def test_workers_that_share_their_counts_share_a_senders_budget():
+    memory = shared_counts()
+    first, second = (Admission(LIMITS, None, fixed(NOW), memory) for _ in range(2))
+    first.admit(HERE, 10)
+    assert told(second.admit, HERE, 1).reason == "too_many_from_block"
+    for admission in (first, second, first):
+        admission.admit_request(HERE, Action.SEND)
+    told(second.admit_request, HERE, Action.SEND)
+    assert memory is not None
+    os.close(memory)
