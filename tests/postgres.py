@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own for tests and benchmarks, on loopback: of the wheel, or of the system where there is none."""
+"""A PostgreSQL of our own for tests and benchmarks, on loopback: the wheel's, or else the system's."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Server:
         options += [] if self.durable else _NOT_DURABLE
         flags = [word for option in options for word in ("-c", option)]
         with (self.folder / "log").open("ab") as log:
-            command = [binaries() / "postgres", "-D", self.folder / "data", *flags]
+            command = [str(binaries() / "postgres"), "-D", str(self.folder / "data"), *flags]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_nobody(), group=_nobody())
         deadline = time.monotonic() + _PATIENCE
         while not self._answers():
@@ -144,7 +144,8 @@ def _make_cluster(made: Server) -> None:
     if os.geteuid() == 0:
         for path in (made.folder, word):
             os.chown(path, _NOBODY, _NOBODY)
-    command = [binaries() / "initdb", "-D", made.folder / "data", "-U", "metavox", f"--pwfile={word}"]
+    data = str(made.folder / "data")
+    command = [str(binaries() / "initdb"), "-D", data, "-U", "metavox", f"--pwfile={word}"]
     subprocess.run(
         [*command, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
         check=True,

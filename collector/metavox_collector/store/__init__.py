@@ -2,7 +2,14 @@
 
 from metavox_collector.store.database import Database
 from metavox_collector.store.released import LabelledRelease, ReleaseSummary
-from metavox_collector.store.rows import FLAG, SYNTHETIC, StagedRow
+from metavox_collector.store.rows import StagedRow, week_number
 from metavox_collector.store.transaction import Transaction
 
-__all__ = ["FLAG", "SYNTHETIC", "Database", "LabelledRelease", "ReleaseSummary", "StagedRow", "Transaction"]
+__all__ = [
+    "Database",
+    "LabelledRelease",
+    "ReleaseSummary",
+    "StagedRow",
+    "Transaction",
+    "week_number",
+]

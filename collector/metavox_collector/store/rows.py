@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metavox_collector.packing import Packing
-from metavox_privacy.fields import PURPOSES, Purpose
+from metavox_collector.packing import PERMITS, SYNTHETIC, Packing, flags_of
+from metavox_privacy.fields import PURPOSES
 from metavox_privacy.report import Report
 from metavox_privacy.week import Week
-
-FLAG: dict[Purpose, int] = {"improve": 1, "publish": 2}
-"""The bit of ``flags`` that says that a person agreed to a purpose."""
-
-SYNTHETIC = 4
-"""The bit of ``flags`` that says that a report was simulated."""
 
 
 class StagedRow(NamedTuple):
@@ -23,7 +17,7 @@ class StagedRow(NamedTuple):
     Attributes:
         report_id: 32 bytes.
         position: The cell's place in its report, from 0.
-        flags: What :data:`FLAG` and :data:`SYNTHETIC` say; the same in all rows of a report.
+        flags: What the report permits, see :func:`~metavox_collector.packing.flags_of`; the same in all its rows.
         cell: The cell's key, packed.
         histograms: Its histograms, packed.
     """
@@ -47,7 +41,7 @@ def week_of(number: int) -> Week:
 
 def rows_of(report: Report, packing: Packing) -> list[StagedRow]:
     """A report's rows, by position."""
-    report_id, flags = bytes.fromhex(report.report_id), _flags(report)
+    report_id, flags = bytes.fromhex(report.report_id), flags_of(report)
     return [StagedRow(report_id, at, flags, *packing.pack(cell)) for at, cell in enumerate(report.cells)]
 
 
@@ -58,11 +52,7 @@ def report_of(rows: Sequence[StagedRow], week: Week, packing: Packing) -> Report
         report_id=rows[0].report_id.hex(),
         week=week,
         schema_version=packing.schema.version,
-        purposes=frozenset(purpose for purpose in PURPOSES if flags & FLAG[purpose]),
+        purposes=frozenset(purpose for purpose in PURPOSES if flags & PERMITS[purpose]),
         cells=tuple(packing.unpack(row.cell, row.histograms) for row in rows),
         synthetic=bool(flags & SYNTHETIC),
     )
-
-
-def _flags(report: Report) -> int:
-    return sum(FLAG[purpose] for purpose in report.purposes) + SYNTHETIC * report.synthetic

@@ -10,9 +10,9 @@ from typing import Protocol
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from metavox_collector.packing import Packing
+from metavox_collector.packing import SYNTHETIC, Packing
 from metavox_collector.store import postgres_staged, sqlite_staged
-from metavox_collector.store.rows import SYNTHETIC, StagedRow, rows_of, week_number, week_of
+from metavox_collector.store.rows import StagedRow, rows_of, week_number, week_of
 from metavox_collector.store.tables import Tables
 from metavox_privacy.report import Report
 from metavox_privacy.week import Week

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from metavox_collector.packing import Packing
+from metavox_collector.packing import PERMITS, Packing
 from metavox_collector.store import ledger, released, staged
 from metavox_collector.store.released import LabelledRelease, ReleaseSummary
-from metavox_collector.store.rows import FLAG, StagedRow, report_of
+from metavox_collector.store.rows import StagedRow, report_of
 from metavox_collector.store.tables import Tables
 from metavox_privacy.budget import LedgerEntry
 from metavox_privacy.fields import Purpose
@@ -71,7 +71,7 @@ class Transaction:
     def staged_reports(self, week: Week, purpose: Purpose) -> Iterator[Report]:
         """Stream a week's reports that permit a purpose, unpacked."""
         for rows in staged.reports(self.staged_rows(week)):
-            if rows[0].flags & FLAG[purpose]:
+            if rows[0].flags & PERMITS[purpose]:
                 yield report_of(rows, week, self.packing)
 
     def any_staged_synthetic(self) -> bool:
