@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, inspect, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, Engine, Row, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from metavox_collector.errors import BeingClosed, CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
+from metavox_collector.errors import BeingClosed, NotAllowed, StoreUnavailable, WrongDatabase
 from metavox_collector.packing import Packing
-from metavox_collector.store import postgres, sqlite, staged
+from metavox_collector.store import migrations, postgres, sqlite, staged
+from metavox_collector.store.engine import connected, disposed_on_error, exclude_all, open_engine, told
 from metavox_collector.store.rows import week_number
 from metavox_collector.store.tables import Tables, tables_of
 from metavox_collector.store.transaction import Transaction
@@ -58,14 +57,16 @@ class Database:
             NotAllowed: if it was born with a lower yearly cap.
             StoreUnavailable: if it is busy or cannot be reached.
         """
-        engine = _engine(url, busy_timeout)
+        engine = open_engine(url, busy_timeout)
         tables = tables_of(engine.dialect.name)
         if engine.dialect.name == "sqlite":
             sqlite.make_private(engine.url)
-        with _disposed_on_error(engine):
-            with _told(engine.url), _connect(engine, writes=True) as connection:
-                _exclude_all(connection)
-                tables.metadata.create_all(connection)
+        with disposed_on_error(engine):
+            with told(engine.url), connected(engine, writes=True) as connection:
+                exclude_all(connection)
+                if not inspect(connection).has_table(tables.collector.name):
+                    migrations.upgrade(connection)
+                migrations.require_current(connection)
                 facts = _born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
             database = cls(engine, tables, schema, facts)
             if database.sandbox != sandbox:
@@ -81,23 +82,39 @@ class Database:
             WrongDatabase: if there is none, or it is of another schema with reports staged.
             StoreUnavailable: if it is busy or cannot be reached.
         """
-        engine = _engine(url, busy_timeout)
+        engine = open_engine(url, busy_timeout)
         tables = tables_of(engine.dialect.name)
-        shown = engine.url.render_as_string(hide_password=True)
-        absent = WrongDatabase(f"there is no collector's database at {shown}; 'metavox-collector serve' makes one")
-        if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
-            raise absent
-        with _disposed_on_error(engine):
-            with _told(engine.url), _connect(engine, writes=False) as connection:
-                there = inspect(connection).has_table(tables.collector.name)
-                row = connection.execute(select(tables.collector)).one_or_none() if there else None
-            if row is None:
-                raise absent
+        _require_file(engine)
+        with disposed_on_error(engine):
+            with told(engine.url), connected(engine, writes=False) as connection:
+                _require_there(connection, tables)
+                migrations.require_current(connection)
+                row = connection.execute(select(tables.collector)).one()
             if row.schema_fingerprint != schema.fingerprint:
-                with _told(engine.url), _connect(engine, writes=True) as connection:
-                    _exclude_all(connection)
+                with told(engine.url), connected(engine, writes=True) as connection:
+                    exclude_all(connection)
                     _adopt(connection, tables, schema, row.schema_version)
         return cls(engine, tables, schema, row)
+
+    @classmethod
+    def upgrade(cls, url: str, *, busy_timeout: float = 5) -> str | None:
+        """Bring a database that is there to this software's revision; returns the one that it had.
+
+        Raises:
+            WrongDatabase: if there is none, or a later version of the software has upgraded it.
+            StoreUnavailable: if it is busy or cannot be reached.
+        """
+        engine = open_engine(url, busy_timeout)
+        _require_file(engine)
+        with disposed_on_error(engine), told(engine.url), connected(engine, writes=True) as connection:
+            exclude_all(connection)
+            _require_there(connection, tables_of(engine.dialect.name))
+            before = migrations.revision(connection)
+            if before in migrations.known():
+                migrations.upgrade(connection)
+            migrations.require_current(connection)
+        engine.dispose()
+        return before
 
     def require_cap(self, yearly_cap: int) -> None:
         """Refuse a yearly cap above the one that the database was born with; raises NotAllowed."""
@@ -110,7 +127,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database and changes nothing."""
-        with _told(self._engine.url), _connect(self._engine, writes=False) as connection:
+        with told(self._engine.url), connected(self._engine, writes=False) as connection:
             yield Transaction(connection, self._tables, self.packing)
 
     @contextmanager
@@ -120,8 +137,8 @@ class Database:
         Raises:
             StoreUnavailable: if the database is busy or away, or software with another schema has adopted it.
         """
-        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
-            _exclude_all(connection)
+        with told(self._engine.url), connected(self._engine, writes=True) as connection:
+            exclude_all(connection)
             yield self._unless_adopted(connection)
 
     @contextmanager
@@ -132,7 +149,7 @@ class Database:
             BeingClosed: if somebody closes one of the weeks; without those it can be tried again at once.
             StoreUnavailable: as for :meth:`write`.
         """
-        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+        with told(self._engine.url), connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 closing = postgres.lock_for_staging(connection, [week_number(week) for week in weeks])
                 if closing:
@@ -146,7 +163,7 @@ class Database:
         Raises:
             StoreUnavailable: as for :meth:`write`.
         """
-        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+        with told(self._engine.url), connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_for_deleting(connection)
             yield self._unless_adopted(connection)
@@ -161,7 +178,7 @@ class Database:
             StoreUnavailable: as for :meth:`write`, and if another close is under way for longer than the busy
                 timeout.
         """
-        with _told(self._engine.url), _connect(self._engine, writes=True) as connection:
+        with told(self._engine.url), connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_for_closing(connection, week_number(week))
             yield self._unless_adopted(connection)
@@ -214,75 +231,19 @@ _ADOPTED = (
 )
 
 
-def _engine(url: str, busy_timeout: float) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            sqlite.require_file(parsed)
-        # Parameters may be a person's report: they are kept out of every message and log.
-        parsed = postgres.with_driver(parsed)
-        engine = create_engine(parsed, hide_parameters=True, **_options(parsed, busy_timeout))
-    except ImportError as error:
-        raise WrongDatabase(f"the driver of this kind of database is not installed: {error.name}") from None
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise WrongDatabase(
-            f"the database's URL is not understood; write it like sqlite:///collector.db ({type(error).__name__})"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sqlite.prepare(engine, busy_timeout)
-    else:
-        postgres.prepare(engine)
-    return engine
+def _require_file(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+        raise _absent(engine)
 
 
-def _options(url: URL, busy_timeout: float) -> dict[str, Any]:
-    kind = url.get_backend_name()
-    if kind not in ("sqlite", "postgresql"):
-        raise WrongDatabase(f"{kind} is not supported; use sqlite:///collector.db or postgresql://host/database")
-    return postgres.engine_options(busy_timeout) if kind == "postgresql" else {}
+def _require_there(connection: Connection, tables: Tables) -> None:
+    if not inspect(connection).has_table(tables.collector.name):
+        raise _absent(connection.engine)
 
 
-def _exclude_all(connection: Connection) -> None:
-    """Nothing to do in SQLite, whose writers exclude each other."""
-    if connection.dialect.name == "postgresql":
-        postgres.lock_all(connection)
-
-
-@contextmanager
-def _disposed_on_error(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        engine.dispose()
-        raise
-
-
-@contextmanager
-def _connect(engine: Engine, *, writes: bool) -> Iterator[Connection]:
-    options: dict[str, Any] = {sqlite.WRITES: writes}
-    if engine.dialect.name == "postgresql" and not writes:
-        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect().execution_options(**options) as connection, connection.begin():
-        yield connection
-
-
-@contextmanager
-def _told(url: URL) -> Iterator[None]:
-    """Turn the driver's errors into ours."""
-    try:
-        yield
-    except (DBAPIError, PoolTimeout) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        shown = url.render_as_string(hide_password=True)
-        raise StoreUnavailable(f"the database {shown} cannot be used now: {cause}", _kind(cause)) from None
-    except SQLAlchemyError as error:
-        raise CollectorError(f"the database refused: {error}") from error
-
-
-def _kind(cause: BaseException | None) -> str:
-    """What went wrong, without a word of the data: the error's type, and the driver's code when it has one."""
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-    return f"{type(cause).__name__} {code}" if code else type(cause).__name__
+def _absent(engine: Engine) -> WrongDatabase:
+    shown = engine.url.render_as_string(hide_password=True)
+    return WrongDatabase(f"there is no collector's database at {shown}; 'metavox-collector serve' makes one")
 
 
 def _born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: bool, yearly_cap: int) -> Row[Any]:
