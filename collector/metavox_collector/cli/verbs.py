@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from metavox_collector.cli import close, export, load, serve, simulate, token
+from metavox_collector.cli import close, export, load, outliers, serve, simulate, token
 
 app = typer.Typer(
     name="metavox-collector",
@@ -19,4 +19,5 @@ app.command()(close.close)
 app.command()(export.export)
 app.command()(simulate.simulate)
 app.command()(load.load)
+app.command()(outliers.outliers)
 app.command()(token.token)
