@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from metavox_collector.errors import StoreUnavailable, TooEarly, WrongDatabase
 from metavox_collector.fold.sql import fold_week
+from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database, LabelledRelease, Transaction
-from metavox_privacy.budget import AlreadyReleased, LedgerBroken, authorize, spent_in
+from metavox_privacy.budget import AlreadyReleased, Authorization, LedgerBroken, authorize, spent_in
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.release import Release, make_release
 from metavox_privacy.week import Week
+
+Fold: TypeAlias = Callable[[Transaction, Week], Sums]
+"""Sums a week's staged rows, all of them committed and kept as they are by the transaction that it is given.
+
+It raises ValueError for a row that is no cell of the schema.
+"""
 
 NOT_SCRUBBED = (
     "released, but the write-ahead log could not be emptied yet; end whatever reads the database and close the "
@@ -38,45 +47,87 @@ class Closed:
     scrubbed: bool
 
 
-def close_week(database: Database, week: Week, settings: Settings, *, now: datetime) -> Closed:
+def close_week(
+    database: Database, week: Week, settings: Settings, *, now: datetime, fold: Fold = fold_week
+) -> Closed:
     """Release a week for every purpose and destroy its staged reports, in one transaction.
 
     A week that nobody reported is released too, and paid for: whether anybody did is itself protected.
 
-    Older weeks that nobody closed in time are destroyed with it.
+    Older weeks that nobody closed in time are destroyed after it.
 
     Raises:
         TooEarly: if the week and its days of grace are not over.
         NotAllowed: if the yearly cap is above the one the database was born with.
-        WrongDatabase: if a simulated report is staged outside a sandbox.
+        WrongDatabase: if what is staged is not what a receiver takes, like a simulated report outside a sandbox.
         AlreadyReleased: if the week was closed before.
         BudgetExhausted: if the ISO year's budget does not suffice.
         LedgerBroken: if the ledger does not verify, or does not agree with what is kept of the releases.
-        StoreUnavailable: if the database is busy or away.
+        StoreUnavailable: if the database is busy or away, or another close is under way.
     """
     _require_over(week, settings, now)
     database.require_cap(settings.yearly_cap_nano_rho)
-    with database.read() as transaction:  # apart from the rest, for it takes time and excludes nobody
-        require_intact(transaction)
-    with database.write() as transaction:
-        transaction.destroy_staged_before(min(Week.of(now - settings.accepted_for), week))
+    expired = min(Week.of(now - settings.accepted_for), week)
     try:
+        with database.read() as transaction:  # apart from the rest, for it takes time and excludes nobody
+            require_intact(transaction)
+            _authorize(transaction, week, PURPOSES[0], settings, database)  # refused before anybody is kept waiting
         with database.closing(week) as transaction:
-            _require_measured(database, transaction)
-            releases = [_release(transaction, week, purpose, settings, database) for purpose in PURPOSES]
+            sums = _folded(fold, transaction, week, database)
+            releases = [_release(transaction, week, sums, purpose, settings, database) for purpose in PURPOSES]
             transaction.destroy_staged(week)
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)
     except AlreadyReleased as error:
         # It may be here again because the last close could not do this.
-        if not _scrubbed(database):
+        if not _cleaned(database, expired):
             raise AlreadyReleased(f"{error}; {NOT_SCRUBBED}") from None
         raise
-    return Closed(tuple(releases), database.sandbox, left, _scrubbed(database))
+    return Closed(tuple(releases), database.sandbox, left, _cleaned(database, expired))
 
 
-def _scrubbed(database: Database) -> bool:
-    """Whether no byte of the destroyed reports is left, for all that can be done now."""
+def _folded(fold: Fold, transaction: Transaction, week: Week, database: Database) -> Sums:
+    """The week's sums; raises WrongDatabase for what no receiver has staged."""
     try:
+        sums = fold(transaction, week)
+    except ValueError as error:
+        raise WrongDatabase(f"{error}: the database was altered; nothing was done") from None
+    if sums.synthetic and not database.sandbox:
+        raise WrongDatabase(
+            "simulated reports are staged in a database for production, which takes none: it was altered; "
+            "nothing was done"
+        )
+    return sums
+
+
+def _release(
+    transaction: Transaction, week: Week, sums: Sums, purpose: Purpose, settings: Settings, database: Database
+) -> Release:
+    """Pay for one release, draw it and write both down."""
+    authorization = _authorize(transaction, week, purpose, settings, database)
+    release = make_release(sums.tables(purpose), database.schema, authorization)
+    transaction.add_release(authorization.settle(release.sha256), LabelledRelease(release, database.sandbox))
+    return release
+
+
+def _authorize(
+    transaction: Transaction, week: Week, purpose: Purpose, settings: Settings, database: Database
+) -> Authorization:
+    return authorize(
+        transaction.ledger(),
+        week=week,
+        purpose=purpose,
+        schema_version=database.schema.version,
+        nano_rho=settings.nano_rho(purpose),
+        yearly_cap=settings.yearly_cap_nano_rho,
+        sandbox=database.sandbox,
+    )
+
+
+def _cleaned(database: Database, expired: Week) -> bool:
+    """Destroy what is older; whether no byte of all that is destroyed is left, for all that can be done now."""
+    try:
+        with database.write() as transaction:
+            transaction.destroy_staged_before(expired)
         is_more = True
         while is_more:
             began = time.monotonic()
@@ -87,24 +138,6 @@ def _scrubbed(database: Database) -> bool:
     return database.scrub()
 
 
-def _release(
-    transaction: Transaction, week: Week, purpose: Purpose, settings: Settings, database: Database
-) -> Release:
-    """Pay for one release, draw it and write both down."""
-    authorization = authorize(
-        transaction.ledger(),
-        week=week,
-        purpose=purpose,
-        schema_version=database.schema.version,
-        nano_rho=settings.nano_rho(purpose),
-        yearly_cap=settings.yearly_cap_nano_rho,
-        sandbox=database.sandbox,
-    )
-    release = make_release(fold_week(transaction, week, purpose), database.schema, authorization)
-    transaction.add_release(authorization.settle(release.sha256), LabelledRelease(release, database.sandbox))
-    return release
-
-
 def require_intact(transaction: Transaction) -> None:
     """Hold every ledger entry against the release that it paid for; raises LedgerBroken."""
     for entry in transaction.ledger():
@@ -113,14 +146,6 @@ def require_intact(transaction: Transaction) -> None:
             raise LedgerBroken(
                 f"what is kept of {entry.week} for '{entry.purpose}' is not what was released; nothing was done"
             )
-
-
-def _require_measured(database: Database, transaction: Transaction) -> None:
-    if not database.sandbox and transaction.any_staged_synthetic():
-        raise WrongDatabase(
-            "simulated reports are staged in a database for production, which takes none: it was altered; "
-            "nothing was done"
-        )
 
 
 def _require_over(week: Week, settings: Settings, now: datetime) -> None:

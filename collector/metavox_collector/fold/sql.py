@@ -1,14 +1,18 @@
-"""Fold on one machine: stream a week's rows through the shared core's sum."""
+"""Fold on one machine: stream a week's rows from SQL, some thousand at a time."""
 
 from __future__ import annotations
 
+from metavox_collector.fold.sums import Sums
 from metavox_collector.store import Transaction
-from metavox_privacy.anonymize import CellKey
-from metavox_privacy.cells import Cell, fold
-from metavox_privacy.fields import Purpose
 from metavox_privacy.week import Week
 
+ROWS_AT_A_TIME = 4096
+"""Enough for numpy to work on, and in the worst case 40 MB of arrays."""
 
-def fold_week(transaction: Transaction, week: Week, purpose: Purpose) -> dict[str, dict[CellKey, Cell]]:
-    """The sums, by table name and key, over the reports that permit a purpose."""
-    return fold(transaction.staged_reports(week, purpose), transaction.schema)
+
+def fold_week(transaction: Transaction, week: Week) -> Sums:
+    """The sums of a week, for all purposes in one pass; raises ValueError for a row that is no cell."""
+    sums = Sums(transaction.schema, transaction.packing)
+    for rows in transaction.staged_rows(week, ROWS_AT_A_TIME):
+        sums.add(rows)
+    return sums

@@ -11,8 +11,9 @@ import pytest
 from metavox_collector.app import create_app
 from metavox_collector.close import close_week, require_intact
 from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, WrongDatabase
+from metavox_collector.fold.sql import fold_week
+from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
-from metavox_collector.stage import Stager
 from metavox_collector.store import Database, Transaction
 from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken, verify
 from metavox_privacy.week import Week
@@ -53,16 +54,24 @@ def test_the_figures_are_those_of_the_fleet(database, url):
     assert failed == pytest.approx(1 / 3, abs=0.02)
 
 
-def test_no_staged_row_is_left_and_no_byte_of_one(database, url, tmp_path: Path):
+def test_no_staged_row_is_left_and_no_byte_of_one(database, url, tmp_path: Path, request):
     stage_fleet(database)
-    ids = [row.report_id.encode() for row in everything(database)["staged_report"]]
-    database.scrub()
-    assert ids[0] in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    names = {row.report_id for row in everything(database)["staged_cell"]}
+    files = tmp_path if database.dialect == "sqlite" else request.getfixturevalue("postgres").folder / "data/base"
+    assert bytes_of(database, files).count(min(names))
     close_week(database, WEEK, generous(url), now=AFTER)
-    after = everything(database)
-    assert after["staged_report"] == after["staged_cell"] == []
-    left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert not [name for name in ids if name in left]
+    assert everything(database)["staged_cell"] == []
+    left = bytes_of(database, files)
+    assert not [name for name in names if name in left]
+
+
+def bytes_of(database: Database, files: Path) -> bytes:
+    """All that is in a database's files; of PostgreSQL without its log, of which the operator is told."""
+    database.scrub()
+    if database.dialect == "postgresql":
+        with database.write() as transaction:
+            transaction.connection.exec_driver_sql("CHECKPOINT")
+    return b"".join(path.read_bytes() for path in files.rglob("*") if path.is_file())
 
 
 def test_another_weeks_reports_stay(database, url):
@@ -88,20 +97,16 @@ def test_a_report_without_the_purpose_is_not_in_its_release(database, url):
 
 
 class BrokenDatabase(Database):
-    """A database that fails once the last release's rows are written, before anything is destroyed."""
+    """A database that fails once everything is done, before it is committed."""
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        with super().write() as transaction:
-            yield _BreakingTransaction(transaction.connection, transaction.tables, transaction.schema)
-
-
-class _BreakingTransaction(Transaction):
-    def destroy_staged(self, week: Week) -> None:
-        assert self.release(week, "publish") is not None
-        assert len(self.ledger()) == 2
-        super().destroy_staged(week)
-        raise RuntimeError("the power went")
+    def closing(self, week: Week) -> Iterator[Transaction]:
+        with super().closing(week) as transaction:
+            yield transaction
+            assert transaction.release(week, "publish") is not None
+            assert len(transaction.ledger()) == 2
+            assert list(transaction.staged_rows(week)) == []
+            raise RuntimeError("the power went")
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def test_a_close_that_fails_at_its_end_has_done_nothing(database, broken, url):
     with pytest.raises(RuntimeError, match="the power went"):
         close_week(broken, WEEK, generous(url), now=AFTER)
     assert everything(database) == before
-    assert len(before["staged_report"]) == 60
+    assert len(before["staged_cell"]) == 60
 
 
 def test_a_week_is_closed_once(database, url):
@@ -128,19 +133,17 @@ def test_a_week_is_closed_once(database, url):
     assert everything(database) == before
 
 
-def test_a_report_that_comes_after_the_close_is_not_taken(database, url):
+def test_whoever_stages_after_the_close_is_told_that_the_week_is_closed(database, url):
     released(database, url)
-    late = example_report(token=b"late", schema=database.schema)
-    rejected = Stager(database, timedelta(weeks=4)).stage([late], AFTER)
-    assert [item.reason for item in rejected] == ["the week is closed"]
-    assert everything(database)["staged_report"] == []
+    with database.staging([WEEK]) as transaction:
+        assert transaction.closed_weeks() == {WEEK}
 
 
 def test_a_week_is_not_closed_before_its_grace_is_over(database, url):
     stage_fleet(database)
     with pytest.raises(TooEarly, match="can be closed from 2026-12-03 00:00 UTC on"):
         close_week(database, WEEK, generous(url), now=AFTER - timedelta(seconds=1))
-    assert len(everything(database)["staged_report"]) == 60
+    assert len(everything(database)["staged_cell"]) == 60
     assert close_week(database, WEEK, generous(url), now=AFTER).releases
 
 
@@ -190,7 +193,7 @@ def test_the_hash_in_the_ledger_is_that_of_the_rows_that_are_kept(database, url)
     [
         "UPDATE released_cell SET contributors = contributors + 1",
         "UPDATE released_table SET threshold = 1",
-        "UPDATE release SET synthetic = 1",
+        "UPDATE release SET synthetic = true",
         "DELETE FROM released_cell WHERE purpose = 'improve'",
     ],
 )
@@ -205,11 +208,23 @@ def test_no_week_is_closed_when_what_is_kept_of_an_older_one_was_altered(databas
     assert everything(database) == before
 
 
-def test_production_closes_nothing_while_a_simulated_report_is_staged(database, url):
+def test_production_closes_no_week_of_which_a_simulated_report_is_staged(database, url):
     stage_fleet(database)
-    stage_fleet(database, 1, synthetic=True, week=NEXT)  # as only a tampered database holds it
+    later = example_report(token=b"simulated", schema=database.schema, synthetic=True)
+    with database.write() as transaction:
+        transaction.add_reports([later])  # as only a tampered database holds it
     before = everything(database)
     with pytest.raises(WrongDatabase, match="simulated reports are staged in a database for production"):
+        close_week(database, WEEK, generous(url), now=AFTER)
+    assert everything(database) == before
+
+
+def test_a_staged_row_that_is_no_cell_of_the_schema_closes_nothing(database, url):
+    stage_fleet(database)
+    with database.write() as transaction:
+        transaction.connection.exec_driver_sql("UPDATE staged_cell_202647 SET histograms = cell")
+    before = everything(database)
+    with pytest.raises(WrongDatabase, match=r"what is staged holds .*: the database was altered; nothing was done"):
         close_week(database, WEEK, generous(url), now=AFTER)
     assert everything(database) == before
 
@@ -219,7 +234,7 @@ def test_closing_a_week_destroys_older_ones_that_nobody_closed_in_time(database,
     stage_fleet(database, week=NEXT)
     in_time = NEXT.end + timedelta(weeks=4) - timedelta(seconds=1)
     assert close_week(database, NEXT, generous(url), now=in_time).releases[0].tables[0].cells
-    assert everything(database)["staged_report"] == []
+    assert everything(database)["staged_cell"] == []
 
 
 def test_closing_a_week_late_does_not_destroy_it_first(database, url):
@@ -239,13 +254,47 @@ def test_a_year_of_weeks_fits_the_default_budget(url):
     assert 53 * (settings.publish_nano_rho + settings.improve_nano_rho) <= settings.yearly_cap_nano_rho
 
 
-def test_a_report_cannot_slip_in_while_the_week_is_closed(database, url, schema):
-    impatient = Database.existing(url, schema, busy_timeout=0.05)
-    stager = Stager(impatient, timedelta(weeks=4))
-    slipped = example_report(token=b"slips", schema=schema)
-    with database.write(), pytest.raises(StoreUnavailable):
-        stager.stage([slipped], AFTER)
-    impatient.dispose()
+@pytest.fixture
+def impatient(url, database) -> Iterator[Database]:
+    opened = Database.existing(url, database.schema, busy_timeout=0.05)
+    yield opened
+    opened.dispose()
+
+
+def test_nobody_stages_a_report_of_a_week_that_is_being_closed(database, impatient, url):
+    def fold(transaction: Transaction, week: Week) -> Sums:
+        with pytest.raises(StoreUnavailable), impatient.staging([week]):
+            pytest.fail("staged")
+        return fold_week(transaction, week)
+
+    assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
+
+
+def test_reports_of_other_weeks_are_staged_meanwhile_on_postgresql_alone(database, impatient, url):
+    later = replace(example_report(token=b"later", schema=database.schema), week=NEXT)
+
+    def fold(transaction: Transaction, week: Week) -> Sums:
+        if database.dialect == "sqlite":
+            with pytest.raises(StoreUnavailable), impatient.staging([NEXT]):
+                pytest.fail("SQLite knows one writer")
+        else:
+            with impatient.staging([NEXT]) as staging:
+                assert staging.add_reports([later]) == 1
+        return fold_week(transaction, week)
+
+    assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
+    with database.read() as transaction:
+        assert list(transaction.staged_reports(NEXT, "publish")) == [later] * (database.dialect == "postgresql")
+
+
+def test_another_close_meanwhile_is_sent_away(database, impatient, url):
+    def fold(transaction: Transaction, week: Week) -> Sums:
+        for other in (week, NEXT):  # of the same week, or of another that pays from the same ledger
+            with pytest.raises(StoreUnavailable), impatient.closing(other):
+                pytest.fail("two closes at a time")
+        return fold_week(transaction, week)
+
+    assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
 
 
 def test_what_a_sandbox_releases_is_labelled(url, schema):

@@ -1,0 +1,123 @@
+"""One table's sums: in each key a report counts once, and weighs what every other report does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from metavox_collector.fold.batch import Batch, Integers
+from metavox_collector.fold.counters import Counters
+from metavox_collector.fold.keys import KeySpace
+from metavox_collector.packing import PERMITS, Packing
+from metavox_privacy.anonymize import CellKey
+from metavox_privacy.cells import Cell
+from metavox_privacy.fields import PURPOSES, Purpose, Table
+
+
+class TableSums:
+    """A table's contributors and units by key, for each purpose.
+
+    Attributes:
+        keys: All keys that there can be.
+        metrics: Where each metric's buckets are in a row of units, by the metric's name.
+        contributors: (keys,) Reports by key, for each purpose.
+        units: (keys, buckets of all metrics) Units by key, for each purpose.
+    """
+
+    def __init__(self, table: Table, packing: Packing) -> None:
+        schema = packing.schema
+        self.keys = KeySpace([schema.dimension[name].vocabulary for name in table.dimensions])
+        self._positions = [schema.position[name] for name in table.dimensions]
+        ends = list(itertools.accumulate((schema.metric[name].buckets for name in table.metrics), initial=0))
+        self.metrics = {name: slice(*ends[i : i + 2]) for i, name in enumerate(table.metrics)}
+        self._width = ends[-1]
+        self._units = schema.units
+        self._column = _columns(self.metrics, packing)
+        self.contributors = {purpose: np.zeros(self.keys.size, np.int64) for purpose in PURPOSES}
+        self.units = {purpose: Counters(self.keys.size, self._width) for purpose in PURPOSES}
+
+    def add(self, batch: Batch) -> None:
+        """Add whole reports."""
+        code = self.keys.codes(batch.codes[:, self._positions])
+        pairs, pair = np.unique(batch.report * self.keys.size + code, return_inverse=True)
+        report, code = np.divmod(pairs, self.keys.size)  # a pair: one report, and one of its keys
+        histograms = self._histograms(batch, pair, len(pairs))
+        order = np.argsort(code, kind="stable")
+        for purpose in PURPOSES:
+            mine = order[(batch.flags[report[order]] & PERMITS[purpose]) > 0]
+            if mine.size:
+                codes, first, reports = np.unique(code[mine], return_index=True, return_counts=True)
+                self.contributors[purpose][codes] += reports
+                self.units[purpose].add(codes, np.add.reduceat(histograms[mine], first, dtype=np.int64))
+
+    def merge(self, other: TableSums) -> None:
+        """Add another's sums."""
+        for purpose in PURPOSES:
+            self.contributors[purpose] += other.contributors[purpose]
+            for codes, units in other.units[purpose].parts():
+                self.units[purpose].add(codes, units)
+
+    def _histograms(self, batch: Batch, pair: Integers, pairs: int) -> Integers:
+        """(pairs, buckets) The units of a report in one of its keys; normalised again where cells became one."""
+        column = self._column[batch.place]
+        mine = column >= 0
+        at = pair[batch.cell[mine]] * self._width + column[mine]
+        flat = np.bincount(at, batch.units[mine], pairs * self._width)  # floats, which hold such integers exactly
+        histograms = flat.astype(np.int32).reshape(pairs, self._width)
+        merged = np.flatnonzero(np.bincount(pair, minlength=pairs) > 1)
+        for part in self.metrics.values():
+            histograms[merged, part] = apportioned(histograms[merged, part], self._units)
+        return histograms
+
+
+class SummedTable(Mapping[CellKey, Cell]):
+    """A table's sums for one purpose, as the release reads them: each cell is made when it is asked for."""
+
+    def __init__(self, sums: TableSums, purpose: Purpose) -> None:
+        self._sums = sums
+        self._contributors = sums.contributors[purpose]
+        self._units = sums.units[purpose]
+
+    def __getitem__(self, key: CellKey) -> Cell:
+        code = self._sums.keys.code(key)
+        if not self._contributors[code]:
+            raise KeyError(key)
+        (units,) = self._units.values(np.array([code]))
+        histograms = {name: units[part].tolist() for name, part in self._sums.metrics.items()}
+        return Cell(int(self._contributors[code]), {name: h for name, h in histograms.items() if any(h)})
+
+    def __iter__(self) -> Iterator[CellKey]:
+        return (self._sums.keys.key(int(code)) for code in np.flatnonzero(self._contributors))
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._contributors))
+
+
+def apportioned(histograms: Integers, units: int) -> Integers:
+    """Each row as :func:`metavox_privacy.report.apportion` divides it; rows of zeros stay.
+
+    Args:
+        histograms: (n, buckets) Each row the sum of a few histograms of ``units`` units. So a remainder of the
+            division is a small number, and the largest ones are found by counting down, without a sort.
+        units: What each row of the result sums to.
+    """
+    parts = np.maximum(histograms.sum(axis=1, keepdims=True) // units, 1)
+    whole, remainder = np.divmod(histograms, parts)
+    left = remainder.sum(axis=1, keepdims=True) // parts
+    for size in range(int(parts.max(initial=1)) - 1, 0, -1):
+        alike = remainder == size
+        given = alike & (np.cumsum(alike, axis=1) <= left)
+        whole += given
+        left -= given.sum(axis=1, keepdims=True)
+    return whole
+
+
+def _columns(metrics: Mapping[str, slice], packing: Packing) -> Integers:
+    """(width of a packed cell,) Where in a row of units each place is; -1 where the table has not its metric."""
+    columns = np.full(packing.width, -1)
+    for name, part in metrics.items():
+        first = packing.slots[name]
+        columns[first : first + part.stop - part.start] = np.arange(part.start, part.stop)
+    return columns
