@@ -10,7 +10,7 @@ from typing import Protocol
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from metavox_collector.packing import SYNTHETIC, Packing
+from metavox_collector.packing import Packing
 from metavox_collector.store import postgres_staged, sqlite_staged
 from metavox_collector.store.rows import StagedRow, rows_of, week_number, week_of
 from metavox_collector.store.tables import Tables
@@ -106,10 +106,10 @@ def reports(rows: Iterable[Sequence[StagedRow]]) -> Iterator[list[StagedRow]]:
             yield list(mine)
 
 
-def any_synthetic(connection: Connection) -> bool:
-    """Whether a report of any week was simulated."""
-    mine = staging(connection)
-    return any(mine.any_flagged(connection, week, SYNTHETIC) for week in mine.weeks(connection))
+def count(connection: Connection, week: Week) -> int:
+    """How many reports of a week are staged."""
+    mine, number = staging(connection), week_number(week)
+    return mine.count(connection, number) if number in mine.weeks(connection) else 0
 
 
 def is_empty(connection: Connection) -> bool:

@@ -74,9 +74,9 @@ class Transaction:
             if rows[0].flags & PERMITS[purpose]:
                 yield report_of(rows, week, self.packing)
 
-    def any_staged_synthetic(self) -> bool:
-        """Whether a staged report of any week was simulated."""
-        return staged.any_synthetic(self.connection)
+    def count_staged(self, week: Week) -> int:
+        """How many reports of a week are staged."""
+        return staged.count(self.connection, week)
 
     def destroy_staged(self, week: Week) -> None:
         """Destroy a week's staged reports."""
