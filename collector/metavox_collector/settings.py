@@ -7,12 +7,13 @@ of precedence. The table in docs/operating.md derives from here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import to_json
@@ -36,6 +37,27 @@ Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 """A list in TOML; with commas between them in the environment."""
 
 
+def _spark_option(given: str) -> str:
+    name, equals, _ = given.partition("=")
+    if not equals or not name.startswith("spark."):
+        raise ValueError("an option of Spark is written like spark.executor.memory=2g")
+    if name in _SPARK_ELSEWHERE:
+        raise ValueError(f"{name} is given by {_SPARK_ELSEWHERE[name]}")
+    if re.search("secret|password|token|access[.]?key", name, re.IGNORECASE):  # what Spark itself hides
+        raise ValueError(f"{name} would be on a command line; write it into spark-defaults.conf in SPARK_CONF_DIR")
+    return given
+
+
+_SPARK_ELSEWHERE = {
+    "spark.master": "spark_master",
+    "spark.jars": "spark_jdbc_jar",
+    "spark.pyspark.python": "the variable PYSPARK_PYTHON",
+}
+
+SparkOption = Annotated[str, AfterValidator(_spark_option)]
+"""Like ``spark.executor.memory=2g``."""
+
+
 class Settings(BaseSettings):
     """What an operator can choose."""
 
@@ -53,6 +75,11 @@ class Settings(BaseSettings):
         8320, ge=0, le=65535, description="port to listen on; 0 takes a free one, which the ready line names"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that serve")
+    monitor_host: str = Field("127.0.0.1", description="address to listen on for monitoring")
+    monitor_port: int | None = Field(
+        None, ge=0, le=65535, description="port for monitoring (`/metrics`, `/ready`, `/health`), if any"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="how warnings and errors are written to stderr")
     tls_cert: Path | None = Field(None, description="PEM file of the certificate and its chain; needs `tls_key`")
     tls_key: Path | None = Field(None, description="PEM file of the private key; needs `tls_cert`")
     trusted_proxies: Networks = Field(
@@ -72,7 +99,16 @@ class Settings(BaseSettings):
         10, gt=0, description="how long a connection may wait or take for a request's header, in seconds"
     )
     body_timeout_s: float = Field(30, gt=0, description="how long a sender may take for a body, in seconds")
-    retry_after_s: int = Field(30, ge=1, description="the `Retry-After` of an answer 503, in seconds")
+    drain_timeout_s: int = Field(
+        20, ge=1, le=600, description="how long a process that is to end goes on answering, in seconds"
+    )
+    max_waiting_reports: int = Field(
+        4096, ge=1, description="most reports that wait for a commit in one process; then senders are answered 429"
+    )
+    max_waiting_bytes: int = Field(
+        2**26, ge=2**20, description="most bytes of bodies that one process holds; then senders are answered 429"
+    )
+    retry_after_s: int = Field(30, ge=1, description="the `Retry-After` of an answer 429 or 503, in seconds")
     busy_timeout_s: float = Field(
         5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
     )
@@ -104,6 +140,22 @@ class Settings(BaseSettings):
         ge=1000,
         le=10**18,  # SQL's BIGINT holds no ten times more
         description="most that the releases of one ISO year may cost together, in nano-ρ",
+    )
+    spark_master: str | None = Field(
+        None, description="Spark cluster that `close --engine spark` folds on, like `spark://host:7077`"
+    )
+    spark_db: str | None = Field(
+        None, description="URL with which its executors reach the database, if not `db`; a role that may only read"
+    )
+    spark_jdbc_jar: Path = Field(
+        Path("/usr/share/java/postgresql.jar"), description="PostgreSQL's JDBC driver, on the machine that closes"
+    )
+    spark_partitions: int = Field(
+        64, ge=1, le=65536, description="into how many slices a week is cut, each read and summed by one executor"
+    )
+    spark_timeout_s: float = Field(3600, gt=0, description="how long a fold on Spark may take, in seconds")
+    spark_conf: tuple[SparkOption, ...] = Field(
+        (), description="Spark's own settings, a list like `[\"spark.executor.memory=2g\"]`, without secrets"
     )
 
     @classmethod
@@ -162,7 +214,7 @@ class Explained:
     def _lines(self) -> Iterator[str]:
         for name in Settings.model_fields:
             value = getattr(self.settings, name)
-            if name == "db":
+            if name in sources.URLS and value is not None:
                 value = sources.without_password(value)
             # JSON's strings, numbers and lists are TOML's as well; TOML has no null.
             written = f"# {name} is not set" if value is None else f"{name} = {to_json(value).decode()}"

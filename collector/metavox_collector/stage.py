@@ -1,158 +1,119 @@
 """Reports -> staged rows, and a deleted report out of them, committed before anybody is told so.
 
-Group commit: the first of several requests that wait for the disk commits for all of them. One
-``fsync`` then serves many requests, and a request is answered only after the transaction that holds it.
+What waits is bounded: a sender for whose reports there is no room is told to come back, and nothing is kept.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from metavox_collector import commit
+from metavox_collector.commit import Deletion, Delivery
+from metavox_collector.groups import GroupCommit
+from metavox_collector.observe import Metrics
 from metavox_collector.store import Database
 from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.week import Week
 from metavox_privacy.wire import Rejected
 
-CLOSED = "the week is closed"
-DELETED = "the report was deleted"
-
-_REMEMBERED = 65_536
-"""How many names that somebody asked to delete are held in memory; some 10 MB."""
+REASONS = ("synthetic", "week_not_over", "week_too_old", *commit.REASONS)
+"""Why a report that was understood is not taken."""
 
 
-def refusal(report: Report, *, now: datetime, accepted_for: timedelta, sandbox: bool) -> str | None:
-    """Why a report is not taken, whatever the database holds; None when it may be."""
+class Busy(Exception):
+    """There is no room for more reports now; nothing of them was stored."""
+
+
+def refusal(report: Report, *, now: datetime, accepted_for: timedelta, sandbox: bool) -> tuple[str, str] | None:
+    """Why a report is not taken, whatever the database holds, as a name and in words; None when it may be."""
     if report.synthetic and not sandbox:
-        return "synthetic reports go to a sandbox"
+        return "synthetic", "synthetic reports go to a sandbox"
     if now < report.week.end:
-        return "the week is not over"
+        return "week_not_over", "the week is not over"
     if now >= report.week.end + accepted_for:
-        return "the week is too old"
+        return "week_too_old", "the week is too old"
     return None
 
 
-@dataclass
-class _Ticket:
-    """One request's reports on their way into a transaction."""
-
-    reports: Sequence[Report]
-    done: bool = False
-    rejected: list[Rejected] = field(default_factory=list)
-    error: Exception | None = None
-
-
 class Stager:
-    """Takes reports into the database, many requests at a time."""
+    """Takes reports into the database and out of it, many requests in one transaction.
 
-    def __init__(self, database: Database, accepted_for: timedelta) -> None:
+    Args:
+        database: Where they are staged.
+        accepted_for: How long after its end a week's reports are taken.
+        room: Most reports that may wait for a transaction at a time.
+        metrics: Where groups are counted.
+    """
+
+    def __init__(self, database: Database, accepted_for: timedelta, *, room: int, metrics: Metrics) -> None:
         self._database = database
         self._accepted_for = accepted_for
-        self._waiting: list[_Ticket] = []
-        self._queue = threading.Lock()
-        self._commit = threading.Lock()
-        self._unwanted: OrderedDict[str, None] = OrderedDict()
+        self._room = room
+        self._metrics = metrics
+        self._waiting = 0
+        self._commits: GroupCommit[Delivery | Deletion, list[Rejected] | bool] = GroupCommit(
+            self._commit, "metavox-stager"
+        )
 
-    def stage(self, decoded: Sequence[Report | Rejected], now: datetime) -> list[Rejected]:
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        self._commits.start()
+
+    async def drain(self) -> None:
+        """Return when everything that was given is committed; nothing may be given afterwards."""
+        await self._commits.stop()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits leaves no room for another request."""
+        return self._waiting >= self._room
+
+    async def stage(self, decoded: Sequence[Report | Rejected], now: datetime) -> list[Rejected]:
         """Commit the reports that may be taken; returns those that were not, each with its reason.
 
         Raises:
+            Busy: if there is no room; nothing was stored then.
             StoreUnavailable: if the database is busy or away; nothing was stored then.
         """
-        rejected, reports = [], []
-        for item in decoded:
-            outcome = item if isinstance(item, Rejected) else self._judge(item, now)
-            if isinstance(outcome, Rejected):
-                rejected.append(outcome)
-            else:
-                reports.append(outcome)
-        return [*rejected, *self._submit(reports)] if reports else rejected
+        judged = [self._judge(item, now) if isinstance(item, Report) else item for item in decoded]
+        rejected = [item for item in judged if isinstance(item, Rejected)]
+        reports = [item for item in judged if isinstance(item, Report)]
+        if not reports:
+            return rejected
+        if self._waiting and self._waiting + len(reports) > self._room:
+            raise Busy
+        self._wait(len(reports))
+        try:
+            late = await self._commits(Delivery(reports))
+        finally:
+            self._wait(-len(reports))
+        assert isinstance(late, list)
+        return rejected + late
 
-    def delete(self, token: bytes) -> bool:
+    async def delete(self, token: bytes, now: datetime) -> bool:
         """Delete the report that a secret token names; whether it was staged.
 
-        A delivery of the same report that is still on its way is refused from here on: in this process by what it
-        remembers, whether the report was staged or not; in every process, if it was, by what the database keeps
-        until the week is closed.
+        A delivery of the same report that is still on its way is refused from here on, in every process.
 
         Raises:
             StoreUnavailable: if the database is busy or away; it may be deleted or not, and can be asked for again.
         """
-        report_id = report_id_of(token)
-        with self._queue:
-            self._unwanted[report_id] = None
-            while len(self._unwanted) > _REMEMBERED:
-                self._unwanted.popitem(last=False)
-        with self._commit:  # a group that is being committed may hold it
-            with self._database.read() as transaction:  # so that who guesses names keeps no writer waiting
-                if not transaction.is_staged(report_id):
-                    return False
-            with self._database.write() as transaction:
-                return transaction.delete_report(report_id)
+        return bool(await self._commits(Deletion(report_id_of(token), until=Week.of(now))))
 
-    def rewrite_a_piece(self) -> bool:
-        """Remove some of the copies that deleted rows may have left in the files; whether there is more to do.
-
-        Raises:
-            StoreUnavailable: if the database is busy or away.
-        """
-        return self._database.rewrite_a_piece()
-
-    def scrub(self) -> bool:
-        """Empty the write-ahead log of what was deleted; whether that could be done."""
-        return self._database.scrub()
-
-    def expire(self, now: datetime) -> int:
-        """Destroy what no close came for in time; returns how many reports that were.
-
-        A report is kept for as long as its week is accepted and not a day longer, whatever the operator does.
-
-        Raises:
-            StoreUnavailable: if the database is busy or away.
-        """
-        oldest = Week.of(now - self._accepted_for)
-        with self._database.write() as transaction:
-            return transaction.destroy_staged_before(oldest)
+    def _wait(self, more: int) -> None:
+        self._waiting += more
+        self._metrics.waiting(self._waiting)
 
     def _judge(self, report: Report, now: datetime) -> Report | Rejected:
-        reason = refusal(report, now=now, accepted_for=self._accepted_for, sandbox=self._database.sandbox)
-        return report if reason is None else Rejected(reason, len(report.cells))
+        why = refusal(report, now=now, accepted_for=self._accepted_for, sandbox=self._database.sandbox)
+        return report if why is None else Rejected(*why, len(report.cells))
 
-    def _submit(self, reports: Sequence[Report]) -> list[Rejected]:
-        ticket = _Ticket(reports)
-        with self._queue:
-            self._waiting.append(ticket)
-        with self._commit:
-            if not ticket.done:
-                self._commit_waiting()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.rejected
-
-    def _commit_waiting(self) -> None:
-        with self._queue:
-            group, self._waiting = self._waiting, []
-        try:
-            self._store(group)
-        except Exception as error:  # whatever it was, every request of the group must be told
-            for ticket in group:
-                ticket.error = error
-        for ticket in group:
-            ticket.done = True
-
-    def _store(self, group: Sequence[_Ticket]) -> None:
-        ids = {report.report_id for ticket in group for report in ticket.reports}
-        with self._queue:
-            unwanted = ids & self._unwanted.keys()
-        with self._database.write() as transaction:
-            closed, deleted = transaction.closed_weeks(), unwanted | transaction.deleted_among(ids)
-
-            def reason(report: Report) -> str | None:
-                return CLOSED if report.week in closed else DELETED if report.report_id in deleted else None
-
-            for ticket in group:
-                ticket.rejected = [Rejected(why, len(r.cells)) for r in ticket.reports if (why := reason(r))]
-            transaction.add_reports([r for ticket in group for r in ticket.reports if reason(r) is None])
+    def _commit(self, group: Sequence[Delivery | Deletion]) -> Sequence[list[Rejected] | bool | Exception]:
+        """The outcomes in order. Deletions first, so that a report that arrives beside its own is not stored."""
+        deletions = [item for item in group if isinstance(item, Deletion)]
+        deliveries = [item for item in group if isinstance(item, Delivery)]
+        with self._metrics.group(sum(len(item.reports) for item in deliveries)):
+            deleted = iter(commit.delete(self._database, deletions))
+            stored = iter(commit.store(self._database, deliveries))
+        return [next(deleted) if isinstance(item, Deletion) else next(stored) for item in group]
