@@ -1,31 +1,39 @@
+"""Bodies and headers: what is understood, what is refused, and how the sender is told."""
+
 from __future__ import annotations
 
-import asyncio
-import gzip
-import tracemalloc
-from collections.abc import AsyncIterator
+import json
 
 import pytest
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from metavox_collector.receive import (
-    MOST_ELEMENTS,
+    JSON,
     PROTOBUF,
     Code,
+    Coding,
+    Headers,
     Limits,
+    Media,
+    Receiver,
     Refused,
     answer,
-    check_headers,
-    inflate,
-    parse,
-    read_bounded,
+    no_such_method,
+    no_such_path,
+    understand,
 )
+from metavox_collector.receive.receiver import MOST_SCOPES
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import Rejected, encode
 from tests.spans import example_report
 
 LIMITS = Limits(body=10_000, inflated=40_000, reports=3)
+RECEIVER = Receiver(SCHEMA, LIMITS)
+PLAIN = Headers(Media.PROTOBUF, Coding.IDENTITY)
 
 
 def field(tag: int, payload: bytes) -> bytes:
@@ -44,120 +52,136 @@ def refused(code: Code, function, *arguments, **named) -> Refused:
     return caught.value
 
 
+def headers(**fields: str) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in fields.items()}
+
+
 @pytest.mark.parametrize("kind", [PROTOBUF, f"{PROTOBUF}; charset=utf-8", f"{PROTOBUF.upper()} ;v=1"])
 def test_the_content_type_may_carry_parameters(kind):
-    assert check_headers(kind, "gzip", "10", LIMITS) is True
-    assert check_headers(kind, None, None, LIMITS) is False
-    assert check_headers(kind, "Identity", "not a number", LIMITS) is False
+    assert Headers.read(headers(content_type=kind), LIMITS) == PLAIN
 
 
-@pytest.mark.parametrize("kind", [None, "", "application/json", "text/plain", "application/x-protobuf2"])
-def test_another_content_type_is_unsupported(kind):
-    refused(Code.UNSUPPORTED, check_headers, kind, None, None, LIMITS)
+def test_json_is_understood_too():
+    found = Headers.read(headers(content_type=f"{JSON};charset=UTF-8"), LIMITS)
+    assert found == Headers(Media.JSON, Coding.IDENTITY)
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
-def test_another_encoding_is_unsupported(encoding):
-    refused(Code.UNSUPPORTED, check_headers, PROTOBUF, encoding, None, LIMITS)
+@pytest.mark.parametrize("kind", [None, "", "application/jsonl", "text/plain", "application/x-protobuf2"])
+def test_another_content_type_is_unsupported_and_says_which_are_not(kind):
+    fields = {} if kind is None else headers(content_type=kind)
+    error = refused(Code.UNSUPPORTED, Headers.read, fields, LIMITS)
+    assert error.headers == {"Accept-Post": f"{PROTOBUF}, {JSON}"}
 
 
 def test_an_announced_length_over_the_limit_is_refused_before_a_byte_is_read():
-    refused(Code.TOO_LARGE, check_headers, PROTOBUF, None, "10001", LIMITS)
-    assert check_headers(PROTOBUF, None, "10000", LIMITS) is False
-
-
-def test_reading_stops_at_the_limit_whatever_comes():
-    taken = 0
-
-    async def endless() -> AsyncIterator[bytes]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield b"x" * 1000
-
-    with pytest.raises(Refused) as caught:
-        asyncio.run(read_bounded(endless(), LIMITS))
-    assert caught.value.http_status == 413
-    assert taken == 11
-
-
-def test_a_gzip_bomb_is_refused_within_bounded_memory():
-    bomb = gzip.compress(b"\0" * 100_000_000)
-    tracemalloc.start()
-    error = refused(Code.TOO_LARGE, parse, bomb, gzip=True, limits=LIMITS)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert "after inflation" in str(error)
-    assert peak < 1_000_000
-
-
-def test_inflation_takes_exactly_the_limit_and_not_one_byte_more():
-    assert inflate(gzip.compress(b"x" * 100), 100) == b"x" * 100
-    refused(Code.TOO_LARGE, inflate, gzip.compress(b"x" * 101), 100)
-
-
-def test_every_truncation_of_a_gzip_body_is_a_client_error():
-    whole = gzip.compress(encode([example_report()], SCHEMA))
-    for length in range(len(whole)):
-        refused(Code.INVALID, inflate, whole[:length], 1_000_000)
-
-
-def test_what_follows_a_gzip_body_or_is_none_is_refused():
-    refused(Code.INVALID, inflate, gzip.compress(b"a") + gzip.compress(b"b"), 1000)
-    refused(Code.INVALID, inflate, b"not gzip at all", 1000)
-    damaged = bytearray(gzip.compress(b"some words that are checked"))
-    damaged[-5] ^= 1
-    refused(Code.INVALID, inflate, bytes(damaged), 1000)
+    refused(Code.TOO_LARGE, Headers.read, headers(content_type=PROTOBUF, content_length="10001"), LIMITS)
+    refused(Code.TOO_LARGE, Headers.read, headers(content_type=PROTOBUF, content_length="9" * 9999), LIMITS)
+    for fine in ("10000", "not a number"):
+        assert Headers.read(headers(content_type=PROTOBUF, content_length=fine), LIMITS) == PLAIN
 
 
 @pytest.mark.parametrize("body", [b"{}", b"\xff\xff\xff", b"GET / HTTP/1.1", b"\x0a\x05ab"])
 def test_a_body_that_is_no_otlp_is_refused(body):
-    refused(Code.INVALID, parse, body, gzip=False, limits=LIMITS)
+    refused(Code.INVALID, understand, PLAIN, body, RECEIVER)
 
 
-def test_an_empty_request_is_a_request():
-    assert len(parse(b"", gzip=False, limits=LIMITS).resource_spans) == 0
-    assert answer([]) == b""
+@pytest.mark.parametrize("coding", Coding)
+@pytest.mark.parametrize("media", Media)
+def test_a_request_of_nothing_is_a_request(media, coding):
+    assert understand(Headers(media, coding), b"", RECEIVER) == []
+    assert answer([], Media.PROTOBUF) == b""
+    assert answer([], Media.JSON) == b"{}"
 
 
-def test_too_many_reports_are_refused():
-    assert parse(b"\x0a\x00" * 3, gzip=False, limits=LIMITS)
-    refused(Code.TOO_LARGE, parse, b"\x0a\x00" * 4, gzip=False, limits=LIMITS)
+def test_too_many_reports_are_refused_whichever_way_they_are_read():
+    assert len(understand(PLAIN, b"\x0a\x00" * 3, RECEIVER)) == 3
+    refused(Code.TOO_LARGE, understand, PLAIN, b"\x0a\x00" * 4, RECEIVER)
+    reports = [example_report(token=bytes([number])) for number in range(4)]
+    assert understand(PLAIN, encode(reports[:3], SCHEMA), RECEIVER) == reports[:3]
+    refused(Code.TOO_LARGE, understand, PLAIN, encode(reports, SCHEMA), RECEIVER)
 
 
-NOTHING = b"\x0a\x00" * (MOST_ELEMENTS + 1)
+TWO_MILLION = 2**21 - 16
+NOTHING = b"\x0a\x00" * TWO_MILLION
 VALUES = field(0x12, field(0x2A, NOTHING))
+GENUINE = encode([example_report()], SCHEMA)
 
 
-@pytest.mark.parametrize(
-    "report",
-    [
-        field(0x0A, NOTHING),  # the resource's attributes
-        b"\x12\x00" * (MOST_ELEMENTS + 1),  # scopes
-        field(0x12, b"\x12\x00" * (MOST_ELEMENTS + 1)),  # spans in one scope
-        field(0x12, b"\x12\x00" * 200) * 2,  # spans in several
-        field(0x12, field(0x12, b"\x4a\x00" * (MOST_ELEMENTS + 1))),  # a span's attributes
-        field(0x12, field(0x12, field(0x4A, VALUES))),  # an attribute's values
-    ],
-)
-def test_a_list_that_no_report_could_have_is_refused_before_it_is_read(report):
-    error = refused(Code.INVALID, parse, field(0x0A, report), gzip=False, limits=LIMITS)
-    assert "elements" in str(error)
+def _beside(payload: bytes) -> bytes:
+    """A genuine report to whose span something is added."""
+    span = ExportTraceServiceRequest.FromString(GENUINE).resource_spans[0]
+    scope = span.scope_spans[0]
+    resource = field(0x0A, span.resource.SerializeToString())
+    content = field(0x0A, scope.scope.SerializeToString()) + field(
+        0x12, scope.spans[0].SerializeToString() + payload
+    )
+    return field(0x0A, resource + field(0x12, content))
 
 
-def test_a_whole_report_is_well_below_every_limit():
-    request = parse(encode([example_report()], SCHEMA), gzip=False, limits=Limits(2**20, 2**22, 1000))
-    assert len(request.resource_spans) == 1
+HOSTILE = {
+    "resource attributes": field(0x0A, field(0x0A, NOTHING)),
+    "spans in one scope": field(0x0A, field(0x12, b"\x12\x00" * TWO_MILLION)),
+    "attributes": _beside(b"\x4a\x00" * TWO_MILLION),
+    "values of an attribute": _beside(field(0x4A, VALUES)),
+    "events": _beside(b"\x5a\x00" * TWO_MILLION),
+    "links": _beside(b"\x6a\x00" * TWO_MILLION),
+}
 
 
-def test_a_refusal_is_a_protobuf_status():
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_list_of_two_millions_is_rejected_before_it_is_read(body):
+    wide = Receiver(SCHEMA, Limits(2**20, 2**23, 1000))
+    (result,) = understand(PLAIN, body, wide)
+    assert isinstance(result, Rejected)
+
+
+def test_scopes_are_few_or_refused():
+    def scopes(number: int) -> bytes:
+        return field(0x0A, b"\x12\x00" * number)
+
+    (result,) = understand(PLAIN, scopes(MOST_SCOPES), RECEIVER)
+    assert isinstance(result, Rejected)
+    error = refused(Code.INVALID, understand, PLAIN, scopes(MOST_SCOPES + 1), RECEIVER)
+    assert "scopes" in str(error)
+
+
+def test_a_refusal_holds_nothing_of_what_was_sent():
+    error = refused(Code.INVALID, understand, PLAIN, b"ada@example.org", RECEIVER)
+    held = []
+    trace = error.__traceback__
+    while trace is not None:
+        held.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert held[-1] == "understand"
+    assert error.__context__ is None
+    assert "ada" not in str(error)
+
+
+def test_a_refusal_is_a_status_in_the_form_that_was_spoken():
     error = Refused(Code.TOO_LARGE, "too large")
-    status = Status.FromString(error.body())
+    status = Status.FromString(error.body(Media.PROTOBUF))
     assert (error.http_status, status.code, status.message) == (413, 8, "too large")
+    assert json.loads(error.body(Media.JSON)) == {"code": 8, "message": "too large"}
+
+
+def test_what_is_not_here_says_what_is():
+    assert (no_such_path().http_status, "/v1/traces" in str(no_such_path())) == (404, True)
+    assert (no_such_method("POST").http_status, no_such_method("POST").headers) == (405, {"Allow": "POST"})
+
+
+REJECTED = [
+    Rejected("week_closed", "the week is closed", 2),
+    Rejected("week_closed", "the week is closed", 1),
+    Rejected("odd", "odd", 4),
+]
+MESSAGE = "not taken: the week is closed (2 reports); odd (1 report)"
 
 
 def test_a_partial_answer_counts_spans_and_names_each_reason_once():
-    rejected = [Rejected("the week is closed", 2), Rejected("the week is closed", 1), Rejected("odd", 4)]
-    partial = ExportTraceServiceResponse.FromString(answer(rejected)).partial_success
-    assert partial.rejected_spans == 7
-    assert partial.error_message == "not taken: the week is closed (2 reports); odd (1 report)"
+    partial = ExportTraceServiceResponse.FromString(answer(REJECTED, Media.PROTOBUF)).partial_success
+    assert (partial.rejected_spans, partial.error_message) == (7, MESSAGE)
+
+
+def test_a_partial_answer_in_json_writes_counts_as_protobuf_does():
+    expected = {"partialSuccess": {"rejectedSpans": "7", "errorMessage": MESSAGE}}
+    assert json.loads(answer(REJECTED, Media.JSON)) == expected
