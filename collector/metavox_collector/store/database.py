@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, inspect, select
+from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from metavox_collector.errors import BeingClosed, NotAllowed, StoreUnavailable, WrongDatabase
+from metavox_collector.errors import BeingClosed, NotAllowed, StoreUnavailable
 from metavox_collector.packing import Packing
-from metavox_collector.store import migrations, postgres, sqlite, staged
+from metavox_collector.store import birth, migrations, postgres, postgres_staged, sqlite, staged
 from metavox_collector.store.engine import connected, disposed_on_error, exclude_all, open_engine, told
 from metavox_collector.store.rows import week_number
 from metavox_collector.store.tables import Tables, tables_of
@@ -62,15 +61,11 @@ class Database:
         if engine.dialect.name == "sqlite":
             sqlite.make_private(engine.url)
         with disposed_on_error(engine):
-            with told(engine.url), connected(engine, writes=True) as connection:
+            with connected(engine, writes=True) as connection:
                 exclude_all(connection)
-                if not inspect(connection).has_table(tables.collector.name):
-                    migrations.upgrade(connection)
-                migrations.require_current(connection)
-                facts = _born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
+                facts = birth.born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
+                birth.adopt(connection, tables, schema, facts)
             database = cls(engine, tables, schema, facts)
-            if database.sandbox != sandbox:
-                raise WrongDatabase(_KIND[database.sandbox])
             database.require_cap(yearly_cap)
         return database
 
@@ -84,17 +79,17 @@ class Database:
         """
         engine = open_engine(url, busy_timeout)
         tables = tables_of(engine.dialect.name)
-        _require_file(engine)
+        birth.require_file(engine)
         with disposed_on_error(engine):
-            with told(engine.url), connected(engine, writes=False) as connection:
-                _require_there(connection, tables)
+            with connected(engine, writes=False) as connection:
+                birth.require_there(connection, tables)
                 migrations.require_current(connection)
-                row = connection.execute(select(tables.collector)).one()
-            if row.schema_fingerprint != schema.fingerprint:
-                with told(engine.url), connected(engine, writes=True) as connection:
+                facts = connection.execute(select(tables.collector)).one()
+            if facts.schema_fingerprint != schema.fingerprint:
+                with connected(engine, writes=True) as connection:
                     exclude_all(connection)
-                    _adopt(connection, tables, schema, row.schema_version)
-        return cls(engine, tables, schema, row)
+                    birth.adopt(connection, tables, schema, facts)
+        return cls(engine, tables, schema, facts)
 
     @classmethod
     def upgrade(cls, url: str, *, busy_timeout: float = 5) -> str | None:
@@ -105,10 +100,10 @@ class Database:
             StoreUnavailable: if it is busy or cannot be reached.
         """
         engine = open_engine(url, busy_timeout)
-        _require_file(engine)
-        with disposed_on_error(engine), told(engine.url), connected(engine, writes=True) as connection:
+        birth.require_file(engine)
+        with disposed_on_error(engine), connected(engine, writes=True) as connection:
             exclude_all(connection)
-            _require_there(connection, tables_of(engine.dialect.name))
+            birth.require_there(connection, tables_of(engine.dialect.name))
             before = migrations.revision(connection)
             if before in migrations.known():
                 migrations.upgrade(connection)
@@ -127,7 +122,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that sees one state of the database and changes nothing."""
-        with told(self._engine.url), connected(self._engine, writes=False) as connection:
+        with connected(self._engine, writes=False) as connection:
             yield Transaction(connection, self._tables, self.packing)
 
     @contextmanager
@@ -137,7 +132,7 @@ class Database:
         Raises:
             StoreUnavailable: if the database is busy or away, or software with another schema has adopted it.
         """
-        with told(self._engine.url), connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True) as connection:
             exclude_all(connection)
             yield self._unless_adopted(connection)
 
@@ -149,7 +144,7 @@ class Database:
             BeingClosed: if somebody closes one of the weeks; without those it can be tried again at once.
             StoreUnavailable: as for :meth:`write`.
         """
-        with told(self._engine.url), connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 closing = postgres.lock_for_staging(connection, [week_number(week) for week in weeks])
                 if closing:
@@ -163,7 +158,7 @@ class Database:
         Raises:
             StoreUnavailable: as for :meth:`write`.
         """
-        with told(self._engine.url), connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_for_deleting(connection)
             yield self._unless_adopted(connection)
@@ -178,10 +173,25 @@ class Database:
             StoreUnavailable: as for :meth:`write`, and if another close is under way for longer than the busy
                 timeout.
         """
-        with told(self._engine.url), connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_for_closing(connection, week_number(week))
             yield self._unless_adopted(connection)
+
+    def keep_weeks(self, oldest: Week, newest: Week) -> int:
+        """Destroy what is staged of weeks before the oldest, and have room for those up to the newest.
+
+        Returns:
+            How many reports were destroyed.
+
+        Raises:
+            StoreUnavailable: as for :meth:`write`.
+        """
+        with self.deleting() as transaction:
+            destroyed = transaction.destroy_staged_before(oldest)
+            if self.dialect == "postgresql":
+                postgres_staged.make_all(transaction.connection, week_number(oldest), week_number(newest))
+        return destroyed
 
     def rewrite_a_piece(self) -> bool:
         """Write some of what is staged anew, if rows were deleted among it; whether there is more to do.
@@ -190,10 +200,14 @@ class Database:
             StoreUnavailable: if the database is busy or away.
         """
         with self.read() as transaction:  # so that who has nothing to do keeps no writer waiting
-            if not staged.is_rewriting_due(transaction.connection, self._tables):
-                return False
-        with self.write() as transaction:
-            return staged.rewrite_a_piece(transaction.connection, self._tables)
+            week = staged.week_to_rewrite(transaction.connection, self._tables)
+        if week is None:
+            return False
+        with connected(self._engine, writes=True) as connection:
+            if self.dialect == "postgresql":
+                postgres.lock_week(connection, week)
+            staged.rewrite_a_piece(connection, self._tables, week)
+            return staged.week_to_rewrite(connection, self._tables) is not None
 
     def _unless_adopted(self, connection: Connection) -> Transaction:
         fingerprint = connection.scalar(select(self._tables.collector.c.schema_fingerprint))
@@ -214,59 +228,23 @@ class Database:
         except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
             return False  # not an error of its own: what was committed before is done all the same
 
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether it is this process's turn to keep house: no other one has it until the block ends.
+
+        Raises:
+            StoreUnavailable: if the database is away.
+        """
+        turn = postgres.turn(self._engine) if self.dialect == "postgresql" else sqlite.turn(self._engine.url)
+        with told(self._engine.url), turn as is_mine:
+            yield is_mine
+
     def dispose(self) -> None:
         """Close every connection."""
         self._engine.dispose()
-
-
-_KIND = {
-    True: "this database is a sandbox; add --sandbox, or give another database",
-    False: "this database is for production; leave out --sandbox, or give another database",
-}
 
 
 _ADOPTED = (
     "software with another schema has adopted the database since this one opened it; "
     "end this one and run that version alone"
 )
-
-
-def _require_file(engine: Engine) -> None:
-    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
-        raise _absent(engine)
-
-
-def _require_there(connection: Connection, tables: Tables) -> None:
-    if not inspect(connection).has_table(tables.collector.name):
-        raise _absent(connection.engine)
-
-
-def _absent(engine: Engine) -> WrongDatabase:
-    shown = engine.url.render_as_string(hide_password=True)
-    return WrongDatabase(f"there is no collector's database at {shown}; 'metavox-collector serve' makes one")
-
-
-def _born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: bool, yearly_cap: int) -> Row[Any]:
-    """What the database was born as; written down at birth."""
-    row = connection.execute(select(tables.collector)).one_or_none()
-    if row is None:
-        facts = {"id": 1, "sandbox": sandbox, "yearly_cap": yearly_cap, **_facts(schema)}
-        connection.execute(tables.collector.insert().values(**facts))
-        return connection.execute(select(tables.collector)).one()
-    if row.schema_fingerprint != schema.fingerprint:
-        _adopt(connection, tables, schema, row.schema_version)
-    return row
-
-
-def _adopt(connection: Connection, tables: Tables, schema: Schema, version: int) -> None:
-    """Take what will be staged for of a changed schema; only when nothing is staged."""
-    if not staged.is_empty(connection):
-        raise WrongDatabase(
-            f"reports are staged under schema version {version}, which differs from this software's; close their "
-            "weeks with the version of the software that received them"
-        )
-    connection.execute(tables.collector.update().values(**_facts(schema)))
-
-
-def _facts(schema: Schema) -> dict[str, Any]:
-    return {"schema_version": schema.version, "schema_fingerprint": schema.fingerprint}

@@ -53,11 +53,16 @@ _WRITE_IT = "write it like sqlite:///collector.db or postgresql://user@host/data
 
 @contextmanager
 def connected(engine: Engine, *, writes: bool) -> Iterator[Connection]:
-    """A transaction, whose errors are the driver's; one that does not write sees one state of the database."""
+    """A transaction; one that does not write sees one state of the database.
+
+    Raises:
+        StoreUnavailable: if the database is busy or away.
+        CollectorError: if it refuses for another reason.
+    """
     options: dict[str, Any] = {sqlite.WRITES: writes}
     if engine.dialect.name == "postgresql" and not writes:
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect().execution_options(**options) as connection, connection.begin():
+    with told(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -69,7 +74,6 @@ def exclude_all(connection: Connection) -> None:
 
 @contextmanager
 def disposed_on_error(engine: Engine) -> Iterator[None]:
-    """No connection is left open if the block fails."""
     """Leave no connection open if the block fails."""
     try:
         yield

@@ -6,16 +6,21 @@ ends. In what order they are taken: the ledger's, the deletions', the weeks' by 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, event
-from sqlalchemy.engine import URL, Engine
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from metavox_collector.errors import StoreUnavailable
 
 _NAMESPACE = 0x6D657461
 """The first of the two numbers that name each lock; the second is one of these, or a week's."""
 
-_LEDGER, _DELETIONS, _PARTITIONS = 1, 2, 3
+_LEDGER, _DELETIONS, _PARTITIONS, _TURN = 1, 2, 3, 4
 
 
 def with_driver(url: URL) -> URL:
@@ -76,14 +81,41 @@ def lock_for_deleting(connection: Connection) -> None:
 
 
 def lock_for_closing(connection: Connection, week: int) -> None:
-    """Exclude who closes any week, and who stages or deletes reports of this one."""
-    _lock(connection, _LEDGER)
+    """Exclude who closes any week, and who stages or deletes reports of this one.
+
+    Raises:
+        StoreUnavailable: if somebody else closes a week, for longer than is waited for locks.
+    """
+    try:
+        _lock(connection, _LEDGER)
+    except DBAPIError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise StoreUnavailable("another close is under way; nothing was done", "a close") from None
+        raise
+    lock_week(connection, week)
+
+
+def lock_week(connection: Connection, week: int) -> None:
+    """Exclude who stages or deletes reports of a week."""
     _lock(connection, week)
 
 
 def lock_partitions(connection: Connection) -> None:
     """Exclude whoever makes a partition."""
     _lock(connection, _PARTITIONS)
+
+
+@contextmanager
+def turn(engine: Engine) -> Iterator[bool]:
+    """Whether no other connection has the turn; this one then has it until the block ends."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        mine = (_NAMESPACE, _TURN)
+        is_mine = bool(connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s, %s)", mine).scalar_one())
+        try:
+            yield is_mine
+        finally:
+            if is_mine:  # the pool keeps the connection, and with it the lock
+                connection.exec_driver_sql("SELECT pg_advisory_unlock(%s, %s)", mine)
 
 
 def _lock(connection: Connection, number: int, *, shared: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What is staged, in PostgreSQL: a partition for each week, which a close empties by giving back its files.
+"""What is staged, in PostgreSQL: a partition for each week, which a close drops.
 
 Rows are written to and read from a week's partition itself, so that no lock on the parent stands between the weeks.
 """
@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from metavox_collector.errors import BeingClosed
 from metavox_collector.store import postgres
-from metavox_collector.store.rows import StagedRow
+from metavox_collector.store.rows import StagedRow, week_number, week_of
+from metavox_privacy.week import Week
 
 _PREFIX = "staged_cell_"
 _COLUMNS = "report_id, position, flags, cell, histograms"
@@ -53,6 +54,14 @@ def make(connection: Connection, week: int) -> None:
         connection.exec_driver_sql(f"ALTER TABLE staged_cell ATTACH PARTITION {name} FOR VALUES IN ({week})")
 
 
+def make_all(connection: Connection, oldest: int, newest: int) -> None:
+    """Make the partitions of all weeks from one to another."""
+    week, last = week_of(oldest), week_of(newest)
+    while week <= last:
+        make(connection, week_number(week))
+        week = Week.of(week.end)
+
+
 def add(connection: Connection, week: int, reports: Mapping[bytes, Sequence[StagedRow]]) -> int:
     """Insert the reports whose ids are not in the week; returns how many that were."""
     make(connection, week)
@@ -68,11 +77,15 @@ def rows(connection: Connection, week: int, batch: int) -> Iterator[Sequence[Sta
         return
     driver = connection.connection.driver_connection
     assert driver is not None
-    query = f"SELECT {_COLUMNS} FROM {_PREFIX}{week} ORDER BY report_id, position"  # noqa: S608  # our names
     with driver.cursor("staged_rows", binary=True) as cursor:
-        cursor.execute(query)
+        cursor.execute(query(week))
         while found := cursor.fetchmany(batch):
             yield [StagedRow._make(row) for row in found]
+
+
+def query(week: int) -> str:
+    """Selects all rows of a week that has a partition, by report and position."""
+    return f"SELECT {_COLUMNS} FROM {_PREFIX}{week} ORDER BY report_id, position"  # noqa: S608  # our names
 
 
 def find(connection: Connection, report_id: bytes) -> list[int]:
@@ -101,22 +114,22 @@ def any_flagged(connection: Connection, week: int, flag: int) -> bool:
 
 
 def destroy(connection: Connection, week: int) -> None:
-    """Give the files of a week's partition back; the partition stays, for to drop it would lock the parent."""
-    if _exists(connection, week):
-        connection.exec_driver_sql(f"TRUNCATE {_PREFIX}{week}")
+    """Drop a week's partition."""
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_PREFIX}{week}")
 
 
-def is_moving(_connection: Connection) -> bool:
-    """Never: a week is written anew at once."""
-    return False
+def moving(_connection: Connection) -> list[int]:
+    """None: a week is written anew at once."""
+    return []
 
 
 def begin_to_move(connection: Connection, week: int) -> None:
     """Write a week anew by name: neither a copy of a deleted row is left in its files, nor the order of arrival."""
-    connection.exec_driver_sql(f"CLUSTER {_PREFIX}{week} USING {_PREFIX}{week}_pkey")
+    if _exists(connection, week):
+        connection.exec_driver_sql(f"CLUSTER {_PREFIX}{week} USING {_PREFIX}{week}_pkey")
 
 
-def move(_connection: Connection) -> None:
+def move(_connection: Connection, _week: int) -> None:
     """Nothing: that was all."""
 
 

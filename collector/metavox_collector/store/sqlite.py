@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 
-from metavox_collector.errors import WrongDatabase
+from metavox_collector.errors import StoreUnavailable, WrongDatabase
 
 WRITES = "metavox_writes"
 """The execution option of a transaction that will write."""
@@ -50,6 +52,30 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
         # A transaction that begins by reading cannot become a writer once somebody else has written.
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def turn(url: URL) -> Iterator[bool]:
+    """Whether no other process has the turn; this one then has it until the block ends, or its own end.
+
+    A lock on an empty database beside ours, for one on ours would keep senders waiting.
+    """
+    beside = url.set(database=f"{url.database}-housekeeping")
+    make_private(beside)
+    # It is entered and left on different threads, one after the other.
+    lock = sqlite3.connect(str(beside.database), timeout=0, isolation_level=None, check_same_thread=False)
+    with closing(lock):
+        yield _is_taken(lock)
+
+
+def _is_taken(lock: sqlite3.Connection) -> bool:
+    try:
+        lock.execute("BEGIN EXCLUSIVE").close()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return False
+        raise StoreUnavailable(f"the database's folder cannot be used now: {error}", type(error).__name__) from None
+    return True
 
 
 def empty_log(engine: Engine) -> bool:

@@ -95,23 +95,22 @@ def destroy(connection: Connection, week: int) -> None:
         connection.exec_driver_sql(f"DROP TABLE {table}")
 
 
-def is_moving(connection: Connection) -> bool:
-    """Whether a week has moved in part."""
-    return _moving(connection) is not None
+def moving(connection: Connection) -> list[int]:
+    """The weeks that have moved in part."""
+    return [int(name[len(_PREFIX) : -len(_ANEW)]) for name in _names(connection) if name.endswith(_ANEW)]
 
 
 def begin_to_move(connection: Connection, week: int) -> None:
-    """Make the table to which a week moves."""
-    _make(connection, week, _ANEW)
+    """Make the table to which a week moves, if there is any of it."""
+    if _tables(connection, week):
+        _make(connection, week, _ANEW)
 
 
-def move(connection: Connection) -> None:
+def move(connection: Connection, week: int) -> None:
     """Move the first reports by name; with the last of them the old table goes. Nothing if no week moves."""
-    week = _moving(connection)
-    if week is None:
+    if week not in moving(connection):
         return
-    *_, new = tables = _tables(connection, week)
-    old = tables[0]
+    old, new = f"{_PREFIX}{week}", f"{_PREFIX}{week}{_ANEW}"
     end = connection.exec_driver_sql(
         f"SELECT report_id FROM {old} WHERE position = 0 ORDER BY report_id LIMIT 1 OFFSET ?",  # noqa: S608
         (_REPORTS_AT_A_TIME,),
@@ -123,11 +122,6 @@ def move(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE {new} RENAME TO {old}")
     else:
         connection.exec_driver_sql(f"DELETE FROM {old}{which}", parameters)  # noqa: S608
-
-
-def _moving(connection: Connection) -> int | None:
-    moving = [name for name in _names(connection) if name.endswith(_ANEW)]
-    return int(moving[0][len(_PREFIX) : -len(_ANEW)]) if moving else None
 
 
 def _names(connection: Connection) -> list[str]:

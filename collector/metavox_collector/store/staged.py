@@ -47,13 +47,13 @@ class Staging(Protocol):
     def destroy(self, connection: Connection, week: int) -> None:
         """Destroy all reports of a week."""
 
-    def is_moving(self, connection: Connection) -> bool:
-        """Whether a week is written anew in part."""
+    def moving(self, connection: Connection) -> list[int]:
+        """The weeks that are written anew in part."""
 
     def begin_to_move(self, connection: Connection, week: int) -> None:
-        """Begin to write a week anew."""
+        """Begin to write a week anew, if anything is staged of it."""
 
-    def move(self, connection: Connection) -> None:
+    def move(self, connection: Connection, week: int) -> None:
         """Write the next piece of such a week anew; nothing if there is none."""
 
 
@@ -165,28 +165,21 @@ def tombstone(report_id: str) -> bytes:
     return hashlib.sha256(f"deleted {report_id}".encode()).digest()
 
 
-def is_rewriting_due(connection: Connection, tables: Tables) -> bool:
-    """Whether copies of deleted rows may be left in the files."""
-    return staging(connection).is_moving(connection) or bool(_weeks_due(connection, tables))
+def week_to_rewrite(connection: Connection, tables: Tables) -> int | None:
+    """The week of which the next piece is to be written anew, since copies of deleted rows may be in its files."""
+    mine, graves = staging(connection), tables.deleted_report.c
+    due = set(connection.scalars(select(graves.week).where(graves.due).distinct()))
+    return next(iter([*mine.moving(connection), *sorted(due.intersection(mine.weeks(connection)))]), None)
 
 
-def rewrite_a_piece(connection: Connection, tables: Tables) -> bool:
-    """Write some of what is staged anew, so that those copies go; whether there is more to do."""
-    mine = staging(connection)
-    if not mine.is_moving(connection):
-        for week in _weeks_due(connection, tables)[:1]:
-            mine.begin_to_move(connection, week)
-            # What is deleted from now on is due again.
-            graves = tables.deleted_report
-            connection.execute(graves.update().where(graves.c.week == week).values(due=False))
-    mine.move(connection)
-    return is_rewriting_due(connection, tables)
-
-
-def _weeks_due(connection: Connection, tables: Tables) -> list[int]:
-    column = tables.deleted_report.c
-    due = set(connection.scalars(select(column.week).where(column.due).distinct()))
-    return sorted(due.intersection(staging(connection).weeks(connection)))
+def rewrite_a_piece(connection: Connection, tables: Tables, week: int) -> None:
+    """Write some of a week anew; all of it is in the end, if this is asked for as long as it is to be."""
+    mine, graves = staging(connection), tables.deleted_report
+    if week not in mine.moving(connection):
+        mine.begin_to_move(connection, week)
+        # What is deleted from here on is due again.
+        connection.execute(graves.update().where(graves.c.week == week).values(due=False))
+    mine.move(connection, week)
 
 
 def _bury(connection: Connection, tables: Tables, name: bytes, weeks: Sequence[int], *, due: bool) -> None:
