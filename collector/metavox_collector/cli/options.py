@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -36,6 +37,10 @@ def parse_moment(text: str) -> datetime:
 Db: TypeAlias = Annotated[
     str | None, typer.Option("--db", help="SQLAlchemy URL of the database, like sqlite:///collector.db.")
 ]
+Config: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.", show_default=False)
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 WeekOption: TypeAlias = Annotated[
     Week, typer.Option("--week", parser=parse_week, metavar="WEEK", help="ISO week, like 2026-W47.")
 ]

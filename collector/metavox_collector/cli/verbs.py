@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from metavox_collector.cli import close, export, load, outliers, serve, simulate, token
+from metavox_collector.cli import close, db, doctor, export, load, outliers, serve, simulate, token
 
 app = typer.Typer(
     name="metavox-collector",
@@ -21,3 +21,5 @@ app.command()(simulate.simulate)
 app.command()(load.load)
 app.command()(outliers.outliers)
 app.command()(token.token)
+app.command()(doctor.doctor)
+app.add_typer(db.app, name="db")

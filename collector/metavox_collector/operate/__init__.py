@@ -1,0 +1,1 @@
+"""What an operator does to a collector from the command line, beside serving and closing."""

@@ -1,0 +1,119 @@
+"""Whether a database is what it should be: its structure, its ledger, every release, every staged row."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from metavox_collector.close import require_intact
+from metavox_collector.operate.findings import Finding, error, ok, warning
+from metavox_collector.packing import Packing
+from metavox_collector.settings import Settings
+from metavox_collector.store import Database, StagedRow, Transaction, inspection
+from metavox_privacy.budget import GENESIS, LedgerBroken, LedgerEntry, verify
+from metavox_privacy.week import Week
+
+_NEEDED = {
+    "synchronous": ("full", "extra"),
+    "journal_mode": ("wal",),
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+}
+"""What a commit needs to be on the disk for good. PostgreSQL's synchronous_commit must not be off."""
+
+
+def check(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Look at everything, in one state of the database, while others use it; it reads all of it.
+
+    Raises:
+        StoreUnavailable: if the database is busy or away.
+    """
+    with database.read() as transaction:
+        server = inspection.server(transaction)
+        yield ok("server", server.name)
+        yield ok("revision", str(inspection.revision(transaction)))
+        yield from durability(server)
+        yield from _structure(transaction)
+        yield from _ledger(transaction)
+        yield from _staged(transaction, settings, now)
+
+
+def ledger_head(history: Sequence[LedgerEntry]) -> str:
+    """The hash of the last entry; of an empty ledger, what its first entry will be chained to."""
+    return history[-1].hash if history else GENESIS
+
+
+def durability(server: inspection.Server) -> Iterator[Finding]:
+    """Whether what is answered 200 survives a power cut."""
+    held = server.durability
+    lost = "what was acknowledged can be lost; set it to"
+    wrong = [
+        f"{name} is {held[name]}: {lost} {good[0]}"
+        for name, good in _NEEDED.items()
+        if held.get(name, good[0]) not in good
+    ]
+    if held.get("synchronous_commit") == "off":
+        wrong.append(f"synchronous_commit is off: {lost} on")
+    yield from (error("durability", words) for words in wrong)
+    if not wrong:
+        yield ok("durability", ", ".join(f"{name} {value}" for name, value in held.items()))
+    if held.get("data_checksums") == "off":
+        yield warning("checksums", "the server keeps none of its pages; stop it once and run pg_checksums --enable")
+
+
+def _structure(transaction: Transaction) -> Iterator[Finding]:
+    damages = inspection.damages(transaction)
+    yield from (error("structure", f"{words}; restore the last backup") for words in damages)
+    if not damages:
+        yield ok("structure", "nothing is broken")
+
+
+def _ledger(transaction: Transaction) -> Iterator[Finding]:
+    history = transaction.ledger()
+    try:
+        verify(history)
+        require_intact(transaction)
+    except LedgerBroken as broken:
+        yield error("ledger", f"{broken}; the database was altered: restore the last backup")
+    else:
+        yield ok(
+            "ledger", f"{len(history)} entries, each with what was released; the head is {ledger_head(history)}"
+        )
+
+
+def _staged(transaction: Transaction, settings: Settings, now: datetime) -> Iterator[Finding]:
+    closed, oldest = transaction.closed_weeks(), Week.of(now - settings.accepted_for)
+    for week in inspection.staged_weeks(transaction):
+        if week in closed:
+            yield error(
+                "staged", f"{week} was released and reports of it are there still; the database was altered"
+            )
+        elif week < oldest:
+            yield error("staged", f"{week} is older than what may be kept; start the service, which destroys it")
+        yield _rows(transaction, week)
+
+
+def _rows(transaction: Transaction, week: Week) -> Finding:
+    cells = reports = broken = 0
+    for rows in transaction.staged_rows(week):
+        for _, report in itertools.groupby(rows, key=lambda row: row.report_id):
+            mine = list(report)
+            reports, cells = reports + 1, cells + len(mine)
+            broken += not _is_whole(mine, transaction.packing)
+    if broken:
+        return error(
+            "staged", f"{week}: {broken} of {reports} reports are none of this schema; the database was altered"
+        )
+    return ok("staged", f"{week}: {reports} reports, {cells} cells")
+
+
+def _is_whole(rows: Sequence[StagedRow], packing: Packing) -> bool:
+    """Whether these are a report's rows: all of them, of one mind, and each a cell of the schema."""
+    try:
+        for row in rows:
+            packing.unpack(row.cell, row.histograms)
+    except ValueError:
+        return False
+    numbered = [row.position for row in rows] == list(range(len(rows)))
+    return numbered and len(rows) <= packing.schema.cells_per_report and len({row.flags for row in rows}) == 1

@@ -1,0 +1,167 @@
+"""Whether the service would start and do well: its settings and what is around it, without starting it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable
+from metavox_collector.operate import pg_tools, tls
+from metavox_collector.operate.check import durability
+from metavox_collector.operate.findings import Finding, error, ok, warning
+from metavox_collector.operate.unsafe import unsafe
+from metavox_collector.serve.listen import is_loopback
+from metavox_collector.settings import Settings
+from metavox_collector.store import Database, copies, inspection
+from metavox_privacy.schema import Schema
+
+OLDEST_POSTGRESQL = 15
+_SKEW = timedelta(seconds=5)
+_RENEWAL = timedelta(days=14)
+_ROOM = 2 * 2**30
+_FILES_BESIDE = 128
+"""Files that a process has open beside its connections: the database, logs, libraries."""
+
+
+def examine(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
+    """Look at everything that can be looked at from outside.
+
+    Args:
+        settings: Of the service.
+        schema: Under which it stages.
+        now: This machine's clock.
+    """
+    looks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _settings(settings),
+        lambda: _reachable(settings),
+        lambda: _certificate(settings, now),
+        lambda: _files(settings),
+        lambda: _database(settings, schema, now),
+    )
+    for look in looks:
+        yield from look()
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    words = list(unsafe(settings))
+    yield from (error("settings", one) for one in words)
+    if not words:
+        yield ok("settings", "nothing in them is unsafe")
+
+
+def _reachable(settings: Settings) -> Iterator[Finding]:
+    if is_loopback(settings.host):
+        yield ok("address", f"{settings.host} can be reached from this machine alone")
+    elif settings.tls_cert:
+        yield ok("address", f"{settings.host} can be reached from other machines, by TLS")
+    elif settings.trusted_proxies:
+        yield warning(
+            "address", f"{settings.host} can be reached without TLS; see that only the trusted proxies reach it"
+        )
+    elif settings.allow_public:
+        yield warning(
+            "address", f"{settings.host} can be reached without TLS: what people send can be read under way"
+        )
+    else:
+        yield error("address", f"{settings.host} can be reached from other machines; set tls_cert and tls_key")
+
+
+def _certificate(settings: Settings, now: datetime) -> Iterator[Finding]:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        until = tls.valid_until(settings.tls_cert, settings.tls_key)
+    except NotAllowed as refused:
+        yield error("certificate", str(refused))
+        return
+    finding = ok if until - now > _RENEWAL else warning
+    yield finding("certificate", f"valid until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.max_connections + _FILES_BESIDE
+    if soft < needed:
+        yield error("open files", f"{soft} are allowed and {needed} needed; set LimitNOFILE={needed} or ulimit -n")
+    else:
+        yield ok("open files", f"{soft} are allowed")
+    if settings.db.startswith("sqlite"):
+        yield from _folder(settings)
+
+
+def _folder(settings: Settings) -> Iterator[Finding]:
+    file = copies.file_of(settings.db).absolute()
+    if not os.access(file.parent, os.W_OK):
+        yield error("folder", f"{file.parent} cannot be written to by this user, and SQLite must")
+        return
+    free = shutil.disk_usage(file.parent).free
+    finding = ok if free > _ROOM else warning
+    yield finding("disk", f"{free / 2**30:.1f} GiB are free under {file.parent}; a million reports take 1 GiB")
+    if file.exists() and file.stat().st_mode & 0o077:
+        yield error("permissions", f"others may read {file}; run: chmod 600 {file}")
+
+
+def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
+    if settings.db.startswith("sqlite") and not copies.file_of(settings.db).exists():
+        yield ok("database", "it is not there yet; serve makes it")
+        return
+    try:
+        database = Database.existing(settings.db, schema, busy_timeout=settings.busy_timeout_s)
+    except StoreUnavailable as away:
+        yield error("database", f"{away}; see that it runs, and that this machine and user may reach it")
+        return
+    except CollectorError as wrong:
+        yield error("database", str(wrong))
+        return
+    try:
+        yield from _inside(database, settings, now)
+    finally:
+        database.dispose()
+
+
+def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
+    yield _kind(database, settings)
+    with database.read() as transaction:
+        server = inspection.server(transaction)
+    yield from durability(server)
+    if database.dialect == "postgresql":
+        yield _version(server)
+        yield _clock(server, now)
+        yield _programs(server)
+
+
+def _kind(database: Database, settings: Settings) -> Finding:
+    if database.sandbox != settings.sandbox:
+        is_, set_ = ("a sandbox", "production") if database.sandbox else ("for production", "a sandbox")
+        return error("database", f"it is {is_} and the settings are for {set_}; change sandbox, or db")
+    try:
+        database.require_cap(settings.yearly_cap_nano_rho)
+    except NotAllowed as refused:
+        return error("database", str(refused))
+    return ok("database", "it is there, of this revision and of this kind")
+
+
+def _version(server: inspection.Server) -> Finding:
+    if server.major < OLDEST_POSTGRESQL:
+        return error("server", f"{server.name} is too old; {OLDEST_POSTGRESQL} is the oldest that is supported")
+    return ok("server", server.name)
+
+
+def _clock(server: inspection.Server, now: datetime) -> Finding:
+    assert server.now is not None, "PostgreSQL has a clock"
+    apart = abs(server.now - now)
+    words = f"this machine and the database are {apart.total_seconds():.0f} s apart"
+    if apart > _SKEW:
+        return error("clock", f"{words}; weeks would open and close at the wrong moment: run NTP on both")
+    return ok("clock", words)
+
+
+def _programs(server: inspection.Server) -> Finding:
+    try:
+        pg_tools.require("pg_dump", server.major)
+    except NotAllowed as refused:
+        return warning("backup", str(refused))
+    return ok("backup", "pg_dump is there")
