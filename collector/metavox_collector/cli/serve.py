@@ -12,6 +12,7 @@ import typer
 from metavox_collector import settings
 from metavox_collector.admission import shared_counts
 from metavox_collector.cli.options import Db, Now, clock_of
+from metavox_collector.operate.unsafe import refuse_unsafe
 from metavox_collector.serve import Task, listen, supervise, url_of
 from metavox_collector.settings import Settings
 
@@ -68,6 +69,7 @@ def serve(
     if print_config:
         sys.stdout.write(explained.as_toml())
         return
+    refuse_unsafe(explained.settings)
     clock_of(now, sandbox=explained.settings.sandbox)
     task = Task(str(config) if config else None, given, now.isoformat() if now else None)
     sys.exit(_run(explained.settings, task))
