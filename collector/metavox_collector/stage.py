@@ -99,7 +99,8 @@ class Stager:
         Raises:
             StoreUnavailable: if the database is busy or away; it may be deleted or not, and can be asked for again.
         """
-        return bool(await self._commits(Deletion(report_id_of(token), until=Week.of(now))))
+        over = Week.of(now - timedelta(weeks=1))  # no report of a later week is taken yet
+        return bool(await self._commits(Deletion(report_id_of(token), until=over)))
 
     def _wait(self, more: int) -> None:
         self._waiting += more

@@ -43,7 +43,7 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
             "synchronous=FULL",
             "foreign_keys=ON",
             "secure_delete=ON",  # destroyed reports are overwritten, not only unlinked
-            "temp_store=MEMORY",  # else a large delete leaves its list of reports in a file under /var/tmp
+            "temp_store=MEMORY",  # nothing that is staged goes into a file under /var/tmp
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 

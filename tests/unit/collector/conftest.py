@@ -27,16 +27,24 @@ def postgres() -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the test's own, empty, of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/collector.db"
-        return
-    started: Server = request.getfixturevalue("postgres")
-    made = started.new_database()
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An SQLite database that is not there yet."""
+    return f"sqlite:///{tmp_path}/collector.db"
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """A PostgreSQL database that is empty."""
+    made = postgres.new_database()
     yield made
-    started.drop(made)
+    postgres.drop(made)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Each of them in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture

@@ -1,31 +1,27 @@
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect
 from sqlalchemy.exc import DBAPIError
 
 from metavox_collector.errors import StoreUnavailable, WrongDatabase
-from metavox_collector.store import Database
-from metavox_collector.store.tables import tables_of
-from metavox_privacy.schema import SCHEMA
-from tests.spans import WEEK, example_report
-from tests.unit.collector.releases import CAP, everything
+from metavox_collector.store import Database, sqlite_staged
+from tests.spans import WEEK, example_report, example_span
+from tests.unit.collector.releases import CAP, NEXT, everything
 
 RELEASE = {"week", "purpose"}
+STAGED = {"report_id", "position", "flags", "cell", "histograms"}
 COLUMNS = {
+    "alembic_version": {"version_num"},
     "collector": {"id", "sandbox", "yearly_cap", "schema_version", "schema_fingerprint"},
-    "staged_report": {"report_id", "week", "schema_version", "improve", "publish", "synthetic"},
-    "staged_cell": {"report_id", "position", "histograms", *SCHEMA.dimension},
-    "staged_report_2": {"report_id", "week", "schema_version", "improve", "publish", "synthetic"},
-    "staged_cell_2": {"report_id", "position", "histograms", *SCHEMA.dimension},
-    "rewriting": {"id", "receiving", "due"},
-    "deleted_report": {"tombstone", "week"},
+    "deleted_report": {"tombstone", "week", "due"},
     "ledger": {
         *(*RELEASE, "sequence", "schema_version", "nano_rho", "yearly_cap", "sandbox", "release"),
         *("previous", "hash"),
@@ -34,11 +30,30 @@ COLUMNS = {
     "released_table": {*RELEASE, "table_name", "position", "keys", "count_scale", "histogram_scale", "threshold"},
     "released_cell": {*RELEASE, "table_name", "position", "key", "contributors", "histograms"},
 }
+STAGED_COLUMNS = {
+    "sqlite": {"staged_cell_202647": STAGED},
+    "postgresql": {name: {"week", *STAGED} for name in ("staged_cell", "staged_cell_202647")},
+}
 
 
-def test_no_table_holds_anything_beside_these_columns():
-    tables = tables_of(SCHEMA).metadata.tables
-    assert {name: {column.name for column in table.columns} for name, table in tables.items()} == COLUMNS
+def stage(database, *reports):
+    with database.staging({report.week for report in reports}) as transaction:
+        return transaction.add_reports(reports)
+
+
+def columns(database):
+    with database.read() as transaction:
+        look = inspect(transaction.connection)
+        return {name: {column["name"] for column in look.get_columns(name)} for name in look.get_table_names()}
+
+
+def numbered(number, **changes):
+    return replace(example_report(), **{"report_id": f"{number:064x}", **changes})
+
+
+def test_no_table_holds_anything_beside_these_columns(database, schema):
+    stage(database, example_report(schema=schema))
+    assert columns(database) == COLUMNS | STAGED_COLUMNS[database.dialect]
 
 
 @pytest.mark.parametrize(("born", "opened", "words"), [(True, False, "is a sandbox"), (False, True, "production")])
@@ -89,28 +104,21 @@ def test_a_directory_that_is_not_there_is_said_to_be_so(tmp_path, schema):
 def test_a_changed_schema_is_adopted_when_nothing_is_staged(database, url, schema):
     changed = replace(schema, version=2, dimensions=schema.dimensions[:-1])
     adopted = Database.existing(url, changed)
-    with adopted.read() as transaction:
-        names = {column["name"] for column in columns(transaction, "staged_cell")}
-    assert "streaming" not in names
+    assert everything(adopted)["collector"] == [(1, False, CAP, 2, changed.fingerprint)]
     adopted.dispose()
 
 
-def columns(transaction, table):
-    return inspect(transaction.connection).get_columns(table)
-
-
 def test_a_changed_schema_is_refused_while_reports_are_staged(database, url, schema):
-    with database.write() as transaction:
-        transaction.add_reports([example_report(schema=schema)])
+    stage(database, example_report(schema=schema))
     with pytest.raises(WrongDatabase, match="staged under schema version 1"):
         Database.existing(url, replace(schema, version=2))
 
 
 def test_nothing_is_staged_under_a_schema_that_the_database_has_left(database, url, schema):
     Database.existing(url, replace(schema, version=2)).dispose()
-    with pytest.raises(StoreUnavailable, match="software with another schema has adopted"), database.write():
-        pytest.fail("the transaction began")
-    assert everything(database)["staged_report"] == []
+    for transaction in (database.write(), database.staging({WEEK}), database.deleting(), database.closing(WEEK)):
+        with pytest.raises(StoreUnavailable, match="software with another schema has adopted"), transaction:
+            pytest.fail("the transaction began")
 
 
 def test_an_exception_undoes_the_whole_transaction(database, schema):
@@ -127,71 +135,131 @@ def test_an_exception_undoes_the_whole_transaction(database, schema):
         assert list(transaction.staged_reports(report.week, "publish")) == []
 
 
-def test_a_new_database_is_its_owners_alone(url, schema, tmp_path):
+def test_a_new_database_is_its_owners_alone(sqlite_url, schema, tmp_path):
     before = os.umask(0o022)
     try:
-        opened = Database.create(url, schema, sandbox=False, yearly_cap=CAP)
+        opened = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
+        with opened.turn() as is_mine:
+            assert is_mine
     finally:
         os.umask(before)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(("collector.db", "collector.db-wal", "collector.db-shm"), 0o600)
+    modes = {path.name.removeprefix("collector.db"): path.stat().st_mode for path in tmp_path.iterdir()}
+    private = stat.S_IFREG | 0o600
+    assert modes == dict.fromkeys(("", "-wal", "-shm", "-housekeeping"), private)
     opened.dispose()
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are read from /proc")
-def test_destroying_a_large_week_leaves_no_list_of_its_reports_in_a_temporary_file(database, schema):
-    report = example_report(schema=schema)
-    opened: set[str] = set()
-
-    def look() -> None:
-        for descriptor in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
-                opened.add(os.readlink(descriptor))
-
-    with database.write() as transaction:
-        into = transaction.tables.staging[0].report
-        names = [{"report_id": f"{number:064x}"} for number in range(60_000)]  # 2 MB of names stay in memory
-        row = {"week": str(WEEK), "schema_version": 1, "improve": True, "publish": True, "synthetic": False}
-        transaction.connection.execute(into.insert(), [row | name for name in names])
-        transaction.add_reports([report])
-        driver = transaction.connection.connection.driver_connection
-        driver.set_progress_handler(look, 20_000)
-        transaction.destroy_staged(WEEK)
-        driver.set_progress_handler(None, 0)
-    assert any(name.endswith("collector.db") for name in opened)
-    assert not [name for name in opened if "etilqs" in name]  # SQLite's name for its temporary files
+def test_a_week_that_is_moving_is_read_in_order_without_sorting_it(sqlite_database):
+    stage(sqlite_database, *(numbered(number) for number in range(20)))
+    statements = []
+    with sqlite_database.write() as transaction:
+        connection = transaction.connection
+        sqlite_staged.begin_to_move(connection, 202647)
+        connection.connection.driver_connection.set_trace_callback(statements.append)
+        assert len(list(transaction.staged_reports(WEEK, "publish"))) == 20
+        connection.connection.driver_connection.set_trace_callback(None)
+        (reading,) = [statement for statement in statements if "UNION ALL" in statement]
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {reading}").all()
+    assert "MERGE (UNION ALL)" in str(plan)
+    assert "TEMP B-TREE" not in str(plan)
 
 
-def test_the_order_of_arrival_is_kept_nowhere(database, schema):
-    with database.write() as transaction:
-        transaction.add_reports([example_report(schema=schema)])
-    for table in ("staged_report", "staged_cell", "staged_report_2", "staged_cell_2"):
-        with database.read() as transaction, pytest.raises(DBAPIError, match="no such column: rowid"):
-            transaction.connection.exec_driver_sql(f"SELECT rowid FROM {table}")  # noqa: S608
+@pytest.fixture
+def sqlite_database(sqlite_url, schema) -> Iterator[Database]:
+    opened = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
+    yield opened
+    opened.dispose()
 
 
-def test_a_group_of_any_size_asks_for_no_more_variables_than_every_sqlite_has(database, schema):
+def test_sqlite_keeps_the_order_of_arrival_nowhere(sqlite_database):
+    stage(sqlite_database, example_report())
+    with sqlite_database.read() as transaction, pytest.raises(DBAPIError, match="no such column: rowid"):
+        transaction.connection.exec_driver_sql("SELECT rowid FROM staged_cell_202647")
+
+
+def test_a_group_of_any_size_asks_for_no_more_variables_than_every_sqlite_has(sqlite_database):
     most = 0
 
     def look(_connection, _cursor, _statement, parameters, _context, executemany):
         nonlocal most
         most = max(most, 0 if executemany else len(parameters))
 
-    report = example_report(schema=schema)
-    reports = [replace(report, report_id=f"{number:064x}") for number in range(2500)]
-    with database.write() as transaction:
+    reports = [numbered(number) for number in range(2500)]
+    with sqlite_database.write() as transaction:
         event.listen(transaction.connection, "before_cursor_execute", look)
         assert transaction.add_reports(reports[:1200]) == 1200
         assert transaction.add_reports(reports) == 1300
     assert 0 < most <= 32_766 // 20
 
 
-def test_a_log_that_a_reader_holds_is_not_said_to_be_empty(database, url, schema):
-    impatient = Database.existing(url, schema, busy_timeout=0.01)
-    with database.read() as reader:
+def test_a_log_that_a_reader_holds_is_not_said_to_be_empty(sqlite_database, sqlite_url, schema):
+    impatient = Database.existing(sqlite_url, schema, busy_timeout=0.01)
+    with sqlite_database.read() as reader:
         assert list(reader.staged_reports(WEEK, "publish")) == []
-        with impatient.write() as transaction:
-            transaction.add_reports([example_report(schema=schema)])
+        stage(impatient, example_report(schema=schema))
         assert impatient.scrub() is False
     assert impatient.scrub() is True
     impatient.dispose()
+
+
+def test_a_weeks_rows_come_by_report_and_position_and_whole_reports_together(database, schema):
+    reports = [
+        replace(example_report(*spans[: 1 + number % 2], schema=schema), report_id=report_id(number))
+        for number in range(50)
+    ]
+    for start in range(0, 50, 7):
+        stage(database, *reports[start : start + 7])
+    with database.read() as transaction:
+        batches = list(transaction.staged_rows(WEEK, batch=5))
+        assert sorted(transaction.staged_reports(WEEK, "publish"), key=by_id) == sorted(reports, key=by_id)
+    rows = [row for batch in batches for row in batch]
+    assert [row[:2] for row in rows] == sorted(row[:2] for row in rows)
+    assert len(batches) > 5
+    ends = [(one[-1].report_id, other[0].report_id) for one, other in itertools.pairwise(batches)]
+    assert not [pair for pair in ends if pair[0] == pair[1]]
+
+
+def by_id(report):
+    return report.report_id
+
+
+def report_id(number):
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
+spans = [example_span(), example_span(metavox__request__concurrency=1)]
+
+
+def test_of_two_deliveries_of_one_name_the_first_is_kept_whole(database, schema):
+    long, short = example_report(*spans, schema=schema), example_report(schema=schema)
+    assert [stage(database, long), stage(database, short)] == [1, 0]
+    assert stage(database, replace(short, report_id=report_id(1)), replace(long, report_id=report_id(1))) == 1
+    with database.read() as transaction:
+        kept = {report.report_id: len(report.cells) for report in transaction.staged_reports(WEEK, "publish")}
+    assert kept == {long.report_id: 2, report_id(1): 1}
+
+
+def test_the_same_name_may_be_of_two_weeks(database):
+    assert stage(database, numbered(1), numbered(1, week=NEXT)) == 2
+    with database.read() as transaction:
+        assert transaction.staged_weeks() == [WEEK, NEXT]
+
+
+def test_weeks_that_are_accepted_no_more_are_destroyed_with_their_tombstones(database):
+    stage(database, numbered(1), numbered(2, week=NEXT))
+    with database.deleting() as transaction:
+        assert transaction.delete_report(report_id(3), until=WEEK) is False
+        assert transaction.delete_report(report_id(4), until=NEXT) is False
+    assert database.keep_weeks(oldest=NEXT, newest=NEXT) == 1
+    rows = everything(database)
+    assert [row.report_id.hex() for row in rows["staged_cell"]] == [numbered(2).report_id]
+    assert [row.week for row in rows["deleted_report"]] == [202648]
+
+
+def test_one_process_at_a_time_has_the_turn_to_keep_house(database, url, schema):
+    other = Database.existing(url, schema)
+    with database.turn() as mine, other.turn() as others:
+        assert (mine, others) == (True, False)
+    with other.turn() as others:
+        assert others is True
+    other.dispose()
