@@ -109,19 +109,22 @@ def make_release(
 def _table(
     table: Table, cells: Mapping[CellKey, Cell], schema: Schema, authorization: Authorization, account: Account
 ) -> ReleasedTable:
-    keys = list(itertools.product(*(schema.dimension[name].vocabulary for name in table.dimensions)))
+    vocabularies = [schema.dimension[name].vocabulary for name in table.dimensions]
+    size = math.prod(map(len, vocabularies))  # not a list of all keys, which takes more memory than the noise
     mechanism = gaussian(
         squared_sensitivity=squared_count_sensitivity(schema),
         nano_rho=authorization.nano_rho * table.count_permille // 1000,
     )
+    keys = itertools.product(*vocabularies)
     counts = mechanism.draw([cells[key].contributors if key in cells else 0 for key in keys], account)
-    least = threshold(mechanism.scale, len(keys))
+    least = threshold(mechanism.scale, size)
+    keys = itertools.product(*vocabularies)
     passed = sorted(
         ((n, key) for key, n in zip(keys, counts, strict=True) if n >= least), key=lambda p: (-p[0], p[1])
     )
     histograms, scale = _histograms(table, [key for _, key in passed], cells, schema, authorization, account)
     released = tuple(ReleasedCell(key, n, histograms.get(key, {})) for n, key in passed)
-    return ReleasedTable(table.name, len(keys), mechanism.scale, scale, least, released)
+    return ReleasedTable(table.name, size, mechanism.scale, scale, least, released)
 
 
 def threshold(scale: float, keys: int) -> int:

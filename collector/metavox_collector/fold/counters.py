@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ class Counters:
         self._used = 0
         self._digits = np.zeros((0, width), np.uint16)
         self._higher: Counters | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What another process has sent holds memory that is not its own, and so cannot grow."""
+        self.__dict__.update(state, _digits=state["_digits"].copy())
 
     def add(self, rows: Integers, values: Integers) -> None:
         """Add ``(len(rows), width)`` values, none below zero, to as many different rows."""

@@ -32,9 +32,14 @@ class KeySpace:
         codes: Integers = places @ np.array(self._strides)
         return codes
 
-    def code(self, key: CellKey) -> int:
-        """The number of a key; raises KeyError for one that cannot be."""
-        return sum([offset[word] for offset, word in zip(self._offset, key, strict=True)])
+    def find(self, key: object) -> int | None:
+        """The number of a key; None for what is none."""
+        if not isinstance(key, tuple) or len(key) != len(self._shape):
+            return None
+        try:
+            return sum([offset[word] for offset, word in zip(self._offset, key, strict=True)])
+        except KeyError:
+            return None
 
     def key(self, code: int) -> CellKey:
         """The key of a number."""

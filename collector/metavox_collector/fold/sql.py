@@ -6,8 +6,8 @@ from metavox_collector.fold.sums import Sums
 from metavox_collector.store import Transaction
 from metavox_privacy.week import Week
 
-ROWS_AT_A_TIME = 4096
-"""Enough for numpy to work on, and in the worst case 40 MB of arrays."""
+ROWS_AT_A_TIME = 2048
+"""Enough for numpy to be quick, and in the worst case 30 MB of arrays."""
 
 
 def fold_week(transaction: Transaction, week: Week) -> Sums:

@@ -13,17 +13,22 @@ from metavox_collector.fold.keys import KeySpace
 from metavox_collector.packing import PERMITS, Packing
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.cells import Cell
-from metavox_privacy.fields import PURPOSES, Purpose, Table
+from metavox_privacy.fields import Purpose, Table
+
+_ALL = sum(PERMITS.values())
+_PERMITTED = range(1, _ALL + 1)
 
 
 class TableSums:
-    """A table's contributors and units by key, for each purpose.
+    """A table's contributors and units by key, apart for each set of purposes that reports permit.
+
+    Most permit all of them, and so are added once and not once for each purpose.
 
     Attributes:
         keys: All keys that there can be.
         metrics: Where each metric's buckets are in a row of units, by the metric's name.
-        contributors: (keys,) Reports by key, for each purpose.
-        units: (keys, buckets of all metrics) Units by key, for each purpose.
+        contributors: (keys,) Reports by key, by their flags for purposes.
+        units: (keys, buckets of all metrics) Units by key, by the same.
     """
 
     def __init__(self, table: Table, packing: Packing) -> None:
@@ -35,8 +40,8 @@ class TableSums:
         self._width = ends[-1]
         self._units = schema.units
         self._column = _columns(self.metrics, packing)
-        self.contributors = {purpose: np.zeros(self.keys.size, np.int64) for purpose in PURPOSES}
-        self.units = {purpose: Counters(self.keys.size, self._width) for purpose in PURPOSES}
+        self.contributors = {permitted: np.zeros(self.keys.size, np.int64) for permitted in _PERMITTED}
+        self.units = {permitted: Counters(self.keys.size, self._width) for permitted in _PERMITTED}
 
     def add(self, batch: Batch) -> None:
         """Add whole reports."""
@@ -45,19 +50,20 @@ class TableSums:
         report, code = np.divmod(pairs, self.keys.size)  # a pair: one report, and one of its keys
         histograms = self._histograms(batch, pair, len(pairs))
         order = np.argsort(code, kind="stable")
-        for purpose in PURPOSES:
-            mine = order[(batch.flags[report[order]] & PERMITS[purpose]) > 0]
+        flags = batch.flags[report[order]] & _ALL
+        for permitted in _PERMITTED:
+            mine = order[flags == permitted]
             if mine.size:
                 codes, first, reports = np.unique(code[mine], return_index=True, return_counts=True)
-                self.contributors[purpose][codes] += reports
-                self.units[purpose].add(codes, np.add.reduceat(histograms[mine], first, dtype=np.int64))
+                self.contributors[permitted][codes] += reports
+                self.units[permitted].add(codes, np.add.reduceat(histograms[mine], first, dtype=np.int64))
 
     def merge(self, other: TableSums) -> None:
         """Add another's sums."""
-        for purpose in PURPOSES:
-            self.contributors[purpose] += other.contributors[purpose]
-            for codes, units in other.units[purpose].parts():
-                self.units[purpose].add(codes, units)
+        for permitted in _PERMITTED:
+            self.contributors[permitted] += other.contributors[permitted]
+            for codes, units in other.units[permitted].parts():
+                self.units[permitted].add(codes, units)
 
     def _histograms(self, batch: Batch, pair: Integers, pairs: int) -> Integers:
         """(pairs, buckets) The units of a report in one of its keys; normalised again where cells became one."""
@@ -77,22 +83,32 @@ class SummedTable(Mapping[CellKey, Cell]):
 
     def __init__(self, sums: TableSums, purpose: Purpose) -> None:
         self._sums = sums
-        self._contributors = sums.contributors[purpose]
-        self._units = sums.units[purpose]
+        mine = [permitted for permitted in _PERMITTED if permitted & PERMITS[purpose]]
+        self._contributors = sum((sums.contributors[permitted] for permitted in mine), np.zeros(1, np.int64))
+        self._units = [sums.units[permitted] for permitted in mine]
 
     def __getitem__(self, key: CellKey) -> Cell:
-        code = self._sums.keys.code(key)
-        if not self._contributors[code]:
+        code = self._sums.keys.find(key)
+        if code is None or not self._contributors[code]:
             raise KeyError(key)
-        (units,) = self._units.values(np.array([code]))
-        histograms = {name: units[part].tolist() for name, part in self._sums.metrics.items()}
-        return Cell(int(self._contributors[code]), {name: h for name, h in histograms.items() if any(h)})
+        return Cell(int(self._contributors[code]), self._histograms(code) if self._sums.metrics else {})
+
+    def __contains__(self, key: object) -> bool:
+        """Without the histograms, which cost most: a release asks for every key that there can be."""
+        code = self._sums.keys.find(key)
+        return code is not None and bool(self._contributors[code])
 
     def __iter__(self) -> Iterator[CellKey]:
         return (self._sums.keys.key(int(code)) for code in np.flatnonzero(self._contributors))
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._contributors))
+
+    def _histograms(self, code: int) -> dict[str, list[int]]:
+        row = np.array([code])
+        (units,) = np.sum([part.values(row) for part in self._units], axis=0).tolist()
+        histograms = {name: units[part] for name, part in self._sums.metrics.items()}
+        return {name: histogram for name, histogram in histograms.items() if any(histogram)}
 
 
 def apportioned(histograms: Integers, units: int) -> Integers:
