@@ -5,10 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+BENCH_PEERS := $(VENV)/bench-peers/.installed
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-deletion soak-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -58,8 +59,20 @@ bench-engine: $(INSTALLED)  ## The engine on this CPU beside transformers and ll
 bench-telemetry: $(INSTALLED)  ## What telemetry costs, beside OpenTelemetry's SDK, as JSON in out/
 	$(BIN)/python tests/bench/telemetry.py
 
-bench-collector: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
+# They need other versions of what we use, and 1.3 GB.
+$(BENCH_PEERS): $(INSTALLED)
+	$(PYTHON) -m venv $(VENV)/bench-peers
+	$(VENV)/bench-peers/bin/python -m pip install --quiet --disable-pip-version-check arize-phoenix==20.26.1 mlflow==3.17.2
+	@touch $@
+
+bench-collector: $(BENCH_PEERS)  ## The collector's speed beside Phoenix's and MLflow's, as JSON in out/
 	$(BIN)/python -m tests.bench.collector
+
+soak-collector: $(INSTALLED)  ## The collector's memory over 500,000 reports, as JSON in out/
+	$(BIN)/python -m tests.bench.collector --soak 500000
+
+bench-deletion: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
+	$(BIN)/python -m tests.bench.deletion
 
 clean:          ## Remove what these targets made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache

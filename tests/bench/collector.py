@@ -1,130 +1,129 @@
-"""What a deletion and the newest release cost a collector on SQLite.
+"""The collector's speed beside Phoenix's and MLflow's, which are installed from the package index, in one run.
 
-``make bench-collector`` stages reports of four cells, deletes one and writes the others anew as the service does,
-without its rests; deletes 300 reports one by one and counts whose names can still be read in the files, before and
-after that; and makes the newest release's file of 2,000 cells. It prints the figures and writes
-``out/collector.json``.
+``make bench-collector`` starts each of them as its operator would, lets eight connections send, and reports durable
+spans a second (those that were acknowledged and are in the database), processor seconds for 1,000 spans of all
+processes of the receiver, latencies, and how many acknowledged spans are lost when all its processes are killed at
+the last answer. A span of ours is a contribution's cell with seven histograms; reports have four, and a request has
+one report, as the SDK sends them, or twelve. A span of the peers has 14 attributes; a request has 50 spans in one
+trace. Bodies are gzip. ``make soak-collector`` watches the memory over 500,000 reports. Both print the figures
+beside their targets and write ``out/collector.json`` and ``out/collector_soak.json``. They want the machine for
+themselves; the record says what share others took.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import os
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from metavox_collector.dataset.newest import newest_file
-from metavox_collector.stage import Stager
-from metavox_collector.store import Database
-from metavox_privacy.schema import SCHEMA
-from tests.spans import example_report
-from tests.unit.collector.test_delete import fill, left_in
-from tests.unit.collector.test_newest import labelled
+from rich.console import Console
+
+from tests.bench.receivers import services
+from tests.bench.receivers.report import PEERS, POSTGRESQL, SQLITE, figures, print_figures, print_runs
+from tests.bench.receivers.runs import Run, measure, soak
+from tests.bench.receivers.services import Receiver, Service
+from tests.postgres import Server, server
 
 CELLS = 4
-DELETED = 300
-RELEASED = 2000
 
 
-def opened(folder: Path) -> Database:
-    """A new database in a folder of its own."""
-    folder.mkdir()
-    return Database.create(f"sqlite:///{folder}/collector.db", SCHEMA, sandbox=False, yearly_cap=1)
+@contextmanager
+def on_sqlite(folder: Path) -> Iterator[Service]:
+    """One process, one file."""
+    with services.ours(f"sqlite:///{folder}/collector.db", 1) as service:
+        yield service
 
 
-def stage(database: Database, reports: int) -> list[bytes]:
-    """Stage so many reports of four cells; their tokens."""
-    one = example_report()
-    key = one.cells[0].key
-    cells = tuple(replace(one.cells[0], key=(f"{at}", *key[1:])) for at in range(CELLS))
-    tokens = [hashlib.sha256(f"token {number}".encode()).digest() for number in range(reports)]
-    for start in range(0, reports, 1000):
-        made = [
-            replace(one, report_id=hashlib.sha256(t).hexdigest(), cells=cells) for t in tokens[start : start + 1000]
+@contextmanager
+def on_postgresql(database: Server, _folder: Path) -> Iterator[Service]:
+    """Two workers and a server that waits for the disk, as an operator's does."""
+    pid = int((database.folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
+    with services.ours(database.new_database(), 2, pid) as service:
+        yield service
+
+
+def receivers(only: str, stack: ExitStack) -> list[Receiver]:
+    """Those whose name holds a word; PostgreSQL's server is started only where it is needed."""
+    found = [
+        Receiver(name, on_sqlite, services.reports(together))
+        for name, together in zip(SQLITE, (1, 12), strict=True)
+    ]
+    if any(only in name for name in POSTGRESQL):
+        start = partial(on_postgresql, stack.enter_context(server(durable=True)))
+        found += [
+            Receiver(name, start, services.reports(together))
+            for name, together in zip(POSTGRESQL, (1, 12), strict=True)
         ]
-        with database.write() as transaction:
-            transaction.add_reports(made)
-    return tokens
+    found += [
+        Receiver(name, start, services.peers_traces)
+        for name, start in zip(PEERS, (services.phoenix, services.mlflow), strict=True)
+    ]
+    return [receiver for receiver in found if only in receiver.name]
 
 
-def rewriting(folder: Path, reports: int) -> dict[str, float]:
-    """Seconds of the whole and of the longest piece, in which senders wait, and the memory that it took."""
-    database = opened(folder)
-    tokens = stage(database, reports)
-    stager = Stager(database, timedelta(weeks=4))
-    stager.delete(tokens[0])
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew, see proc(5)
-    before, pieces, is_more = peak(), [], True
-    while is_more:
-        began = time.perf_counter()
-        is_more = stager.rewrite_a_piece()
-        pieces.append(time.perf_counter() - began)
-    database.dispose()
-    return {
-        "seconds_for_each_1000_reports": sum(pieces) / reports * 1000,
-        "longest_piece_seconds": max(pieces),
-        "memory_bytes": max(peak() - before, 0),  # what is resident is known to some pages
+def compared(asked: argparse.Namespace, console: Console) -> list[Run]:
+    """Each receiver in turn, in a folder of its own."""
+    runs = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for number, receiver in enumerate(receivers(asked.only, stack)):
+            console.print(f"{receiver.name} ...")
+            (own := folder / str(number)).mkdir()
+            spans, killed = (asked.peer_spans, 3000) if receiver.name in PEERS else (asked.spans, 12_000)
+            runs.append(measure(receiver, own, spans=spans, killed=killed, connections=asked.connections))
+    return runs
+
+
+def soaked(asked: argparse.Namespace) -> dict[str, Any]:
+    """One process on SQLite."""
+    with tempfile.TemporaryDirectory() as folder:
+        receiver = Receiver(SQLITE[0], on_sqlite, services.reports(1))
+        return soak(receiver, Path(folder), spans=asked.soak * CELLS, connections=asked.connections)
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """The record with what it was measured on."""
+    machine = {
+        "processors": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in ("metavox", "sqlalchemy", "uvicorn")},
     }
-
-
-def copies_left(folder: Path) -> dict[str, int]:
-    """Of 300 reports deleted one by one among a thousand: how many names the files hold, before and after."""
-    database = opened(folder)
-    names = fill(database)
-    stager = Stager(database, timedelta(weeks=4))
-    deleted = [name for token, name in list(names.items())[::3][:DELETED] if stager.delete(token)]
-    stager.scrub()
-    before = left_in(folder)
-    while stager.rewrite_a_piece():
-        pass
-    stager.scrub()
-    after = left_in(folder)
-    database.dispose()
-    return {
-        "deleted": len(deleted),
-        "left_before_rewriting": sum(name in before for name in deleted),
-        "left_at_the_end": sum(name in after for name in deleted),
-    }
-
-
-def newest_release() -> dict[str, float]:
-    """Seconds and bytes of a file of 2,000 cells, all with histograms of a dozen buckets."""
-    release = labelled(RELEASED)
-    began = time.perf_counter()
-    made = newest_file(release, SCHEMA)
-    return {"seconds": time.perf_counter() - began, "bytes": len(made.body), "gzipped_bytes": len(made.zipped)}
-
-
-def peak() -> int:
-    """The most bytes of memory that this process has held since its peak was set back."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine, **record}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Measure, print and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--reports", type=int, default=100_000, help="how many are staged")
+    parser.add_argument("--spans", type=int, default=120_000, help="how many each of ours is sent")
+    parser.add_argument("--peer-spans", type=int, default=4000, help="how many each peer is sent")
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--only", default="", help="receivers whose name holds this")
+    parser.add_argument("--soak", type=int, help="watch the memory over so many reports, and measure nothing else")
     parser.add_argument("--out", type=Path, default=Path("out/collector.json"))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sections: dict[str, Callable[[], dict[str, Any]]] = {
-            "rewriting": lambda: rewriting(Path(folder) / "rewriting", asked.reports),
-            "copies": lambda: copies_left(Path(folder) / "copies"),
-            "newest release": newest_release,
-        }
-        results = {name: section() for name, section in sections.items()}
-    for section, figures in results.items():
-        for name, value in figures.items():
-            print(f"{section}: {name.replace('_', ' ')} {value:,.4g}")
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps({"reports": asked.reports, **results}, indent=1) + "\n", encoding="utf-8")
+    console = Console()
+    if asked.soak:
+        memory = soaked(asked)
+        print_figures(console, list(figures({}, memory)))
+        write(asked.out.with_stem("collector_soak"), {"soak": memory})
+        return
+    runs = compared(asked, console)
+    found = list(figures({run.name: run for run in runs}, None))
+    print_runs(console, runs)
+    print_figures(console, found)
+    claims = [{**asdict(figure), "is_met": figure.is_met} for figure in found]
+    write(asked.out, {"runs": [asdict(run) for run in runs], "claims": claims})
 
 
 if __name__ == "__main__":

@@ -81,8 +81,10 @@ class _Senders:
         """Send one request alone: whatever is wrong with the rest shows in it, before a thousand say the same."""
         sender = _Sender(self._load, self._outcome)
         for request in itertools.islice(self._requests, 1):
-            await sender.deliver(request)
-            sender.close()
+            try:
+                await sender.deliver(request)
+            finally:
+                sender.close()
             if not self._outcome.is_whole:
                 raise CollectorError(f"the collector did not take the first request: {self._outcome.message}")
 
