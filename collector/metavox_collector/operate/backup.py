@@ -55,10 +55,15 @@ def back_up(database: Database, settings: Settings, file: Path, *, with_staged: 
             tables = [*inspection.TABLES, *(["staged_cell_*"] if with_staged else [])]
             pg_tools.dump(pg_tools.Target.of(settings.db), part, tables)
         with database.read() as transaction:  # what was staged meanwhile may be in it
-            staged = tuple(inspection.staged_weeks(transaction)) if with_staged else ()
+            staged = held_weeks(transaction) if with_staged else ()
             _require_at(transaction, head)
     destroy_before = staged[0].end + settings.accepted_for if staged else None
     return Backup(file, head, staged, destroy_before)
+
+
+def held_weeks(transaction: Transaction) -> tuple[Week, ...]:
+    """The weeks of which at least one report is staged, oldest first."""
+    return tuple(week for week in transaction.staged_weeks() if transaction.count_staged(week))
 
 
 def _require_at(transaction: Transaction, head: str) -> None:

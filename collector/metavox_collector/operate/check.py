@@ -84,7 +84,7 @@ def _ledger(transaction: Transaction) -> Iterator[Finding]:
 
 def _staged(transaction: Transaction, settings: Settings, now: datetime) -> Iterator[Finding]:
     closed, oldest = transaction.closed_weeks(), Week.of(now - settings.accepted_for)
-    for week in inspection.staged_weeks(transaction):
+    for week in filter(transaction.count_staged, transaction.staged_weeks()):
         if week in closed:
             yield error(
                 "staged", f"{week} was released and reports of it are there still; the database was altered"

@@ -8,12 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, inspect, text
 
-from metavox_collector.store import migrations, staged
+from metavox_collector.store import migrations
 from metavox_collector.store.engine import connected, disposed_on_error, open_engine, told
-from metavox_collector.store.rows import week_of
 from metavox_collector.store.tables import tables_of
 from metavox_collector.store.transaction import Transaction
-from metavox_privacy.week import Week
 
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
 TABLES = ("alembic_version", *tables_of("postgresql").metadata.tables)
@@ -84,13 +82,6 @@ def damages(transaction: Transaction) -> list[str]:
 def revision(transaction: Transaction) -> str | None:
     """The last migration that ran."""
     return migrations.revision(transaction.connection)
-
-
-def staged_weeks(transaction: Transaction) -> list[Week]:
-    """The weeks of which at least one report is staged, the oldest first."""
-    connection = transaction.connection
-    mine = staged.staging(connection)
-    return [week_of(week) for week in sorted(mine.weeks(connection)) if mine.count(connection, week)]
 
 
 def _one(connection: Connection, query: str) -> str:

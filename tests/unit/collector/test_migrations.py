@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from metavox_collector.errors import WrongDatabase
+from metavox_collector.store import Database, migrations
+from metavox_collector.store.engine import connected, open_engine
+from metavox_collector.store.tables import tables_of
+from tests.unit.collector.releases import CAP, everything, released
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.add_column("collector", sa.Column("motto", sa.String(16), nullable=False, server_default="slowly"))
+
+
+def downgrade():
+    op.drop_column("collector", "motto")
+"""
+
+
+@pytest.fixture
+def engine(url):
+    opened = open_engine(url, 5)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def later(tmp_path):
+    """A folder with the migration of a version that is to come."""
+    folder = tmp_path / "versions"
+    folder.mkdir()
+    (folder / "later.py").write_text(LATER, encoding="utf-8")
+    return folder
+
+
+def names(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+def test_the_revision_that_the_code_needs_is_the_last_there_is():
+    config = migrations.run._config()
+    assert ScriptDirectory.from_config(config).get_current_head() == migrations.HEAD
+
+
+def test_the_migrated_database_is_what_the_code_says(engine):
+    with connected(engine, writes=True) as connection:
+        migrations.upgrade(connection)
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, tables_of(engine.dialect.name).metadata) == []
+
+
+def test_what_was_made_is_gone_after_all_steps_back_and_can_be_made_again(database, url, engine):
+    released(database, url)
+    with connected(engine, writes=True) as connection:
+        migrations.downgrade(connection)
+        assert names(connection) == {"alembic_version"}
+        assert migrations.revision(connection) is None
+        migrations.upgrade(connection)
+        assert migrations.revision(connection) == migrations.HEAD
+
+
+def test_a_step_on_and_back_keeps_every_row(database, url, engine, later):
+    released(database, url)
+    before = everything(database)
+    with connected(engine, writes=True) as connection:
+        migrations.upgrade(connection, "0002", versions=later)
+        assert connection.scalar(text("SELECT motto FROM collector")) == "slowly"
+    with connected(engine, writes=True) as connection:
+        migrations.downgrade(connection, "0001", versions=later)
+        assert [column["name"] for column in inspect(connection).get_columns("collector")][-1] != "motto"
+    assert everything(database) == before
+
+
+def test_a_step_that_fails_leaves_nothing(engine, later):
+    broken = LATER.replace("def downgrade", '    op.execute("no SQL")\n\n\ndef downgrade')
+    (later / "later.py").write_text(broken, encoding="utf-8")
+    with connected(engine, writes=True) as connection:
+        migrations.upgrade(connection)
+    with pytest.raises(Exception, match="no"), connected(engine, writes=True) as connection:
+        migrations.upgrade(connection, "0002", versions=later)
+    with connected(engine, writes=False) as connection:
+        assert migrations.revision(connection) == migrations.HEAD
+        assert "motto" not in {column["name"] for column in inspect(connection).get_columns("collector")}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [("0000", "later version"), (None, "no version of this software")],
+)
+def test_a_database_of_another_version_is_refused_and_left_as_it_is(database, url, schema, engine, found, words):
+    with connected(engine, writes=True) as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+        if found:
+            connection.execute(text("INSERT INTO alembic_version VALUES (:found)"), {"found": found})
+    for opening in (
+        lambda: Database.create(url, schema, sandbox=False, yearly_cap=CAP),
+        lambda: Database.existing(url, schema),
+        lambda: Database.upgrade(url),
+    ):
+        with pytest.raises(WrongDatabase, match=words):
+            opening()
+
+
+def test_a_database_of_an_earlier_version_is_told_how_to_be_upgraded(database, url, schema, monkeypatch):
+    monkeypatch.setattr(migrations.run, "HEAD", "0002")
+    with pytest.raises(WrongDatabase, match="run: metavox-collector db upgrade"):
+        Database.existing(url, schema)
+
+
+def test_an_upgrade_says_from_where_and_can_be_done_again(database, url):
+    assert [Database.upgrade(url), Database.upgrade(url)] == [migrations.HEAD] * 2
+
+
+def test_of_several_that_make_a_database_at_once_each_finds_it_made(url, schema):
+    opened, errors = [], []
+
+    def make():
+        try:
+            opened.append(Database.create(url, schema, sandbox=False, yearly_cap=CAP, busy_timeout=20))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for database in opened:
+        database.dispose()
+    assert errors == []
+    assert len(opened) == 4
