@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from metavox_collector.receive import JSON, PROTOBUF, Coding, Limits
 
 Json: TypeAlias = dict[str, Any]
@@ -33,6 +37,16 @@ _ANSWER = {
     },
 }
 _STATE = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+
+
+def described(limits: Limits) -> Route:
+    """The endpoint that hands the document out."""
+    written = document(limits)
+
+    async def answer(_request: Request) -> Response:
+        return JSONResponse(written)
+
+    return Route("/openapi.json", answer)
 
 
 def document(limits: Limits) -> Json:
@@ -80,7 +94,7 @@ def _traces(limits: Limits) -> Json:
             {"name": "Content-Encoding", "in": "header", "schema": {"enum": [coding.value for coding in Coding]}}
         ],
         "requestBody": {
-            "required": False,
+            "required": True,
             "content": {
                 PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
                 JSON: {"schema": {"$ref": "#/components/schemas/ExportTraceServiceRequest"}},
@@ -183,7 +197,7 @@ def _request_schemas() -> Json:
     ids = {name: {"type": "string", "pattern": _HEX} for name in ("traceId", "spanId")}
     times = {"startTimeUnixNano": nano, "endTimeUnixNano": nano}
     attributes = {"attributes": _list("KeyValue")}
-    span = {**ids, **times, **attributes, "name": text, "kind": _integer(5, least=0)}
+    span = {**ids, **times, **attributes, "name": text, "kind": _integer(2**31 - 1)}
     scope = {"scope": _object({"name": text}), "spans": _list("Span")}
     return {
         "AnyValue": value,
