@@ -68,11 +68,27 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut would, by SIGKILL to all its processes."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._process.send_signal(signal.SIGSTOP)  # so that it notices nothing and starts nothing
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        self._signal_children(signal.SIGKILL)
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let all its processes stand still, as on a machine that does not get to it; connections stay open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        self._signal_children(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        assert self._process is not None
+        self._signal_children(signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
+
+    def _signal_children(self, which: signal.Signals) -> None:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), which)
 
     def url(self, database: str = "postgres") -> str:
         """A database's URL."""
@@ -113,7 +129,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
         durable: As an operator's, for tests that kill it and for benchmarks; else twice as fast.
     """
     folder = Path(tempfile.mkdtemp(prefix="metavox-postgres-"))
-    made = Server(folder, _free_port(), secrets.token_hex(8), durable)
+    made = Server(folder, free_port(), secrets.token_hex(8), durable)
     try:
         _make_cluster(made)
         made.start()
@@ -160,7 +176,7 @@ def _nobody() -> int | None:
     return _NOBODY if os.geteuid() == 0 else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -102,7 +102,7 @@ def _default(value: object) -> str:
         f"{value:,}"
         if isinstance(value, int) and value >= 10_000
         else f"`{value}`"
-        if isinstance(value, str)
+        if isinstance(value, (str, Path))
         else f"{value:g}"
     )
 

@@ -51,3 +51,7 @@ class TargetExists(CollectorError):
 
 class NotAllowed(CollectorError):
     """An option that this collector, or this kind of database, does not permit."""
+
+
+class FoldFailed(CollectorError):
+    """Other machines did not sum a week."""

@@ -46,6 +46,10 @@ class Packing:
         self._words = [tuple(d.vocabulary) for d in schema.dimensions]
         self._key = struct.Struct(f"<{len(schema.dimensions)}H")
 
+    def __reduce__(self) -> tuple[type[Packing], tuple[Schema]]:
+        """A copy for another process is made anew, as :mod:`struct`'s compiled forms cannot be sent."""
+        return Packing, (self.schema,)
+
     def pack(self, cell: ReportCell) -> tuple[bytes, bytes]:
         """A cell's key and its histograms, as bytes."""
         key = self._key.pack(*[codes[word] for codes, word in zip(self._codes, cell.key, strict=True)])

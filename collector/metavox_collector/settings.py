@@ -151,11 +151,11 @@ class Settings(BaseSettings):
         Path("/usr/share/java/postgresql.jar"), description="PostgreSQL's JDBC driver, on the machine that closes"
     )
     spark_partitions: int = Field(
-        64, ge=1, le=65536, description="into how many slices a week is cut, each read and summed by one executor"
+        32, ge=1, le=65536, description="into how many slices a week is cut, each read and summed by one executor"
     )
     spark_timeout_s: float = Field(3600, gt=0, description="how long a fold on Spark may take, in seconds")
     spark_conf: tuple[SparkOption, ...] = Field(
-        (), description="Spark's own settings, a list like `[\"spark.executor.memory=2g\"]`, without secrets"
+        (), description='Spark\'s own settings, a list like `["spark.executor.memory=2g"]`, without secrets'
     )
 
     @classmethod

@@ -19,6 +19,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 SDK_VARIABLE = f"{PREFIX}URL"  # where a contributor sends; set on many an operator's own machine
 COMMAND_LINE = "command line"
 
+URLS = ("db", "spark_db")
+"""The settings that may hold a password."""
+
 _OTHERS = 0o007
 """The permissions of everybody who is neither a file's owner nor of its group."""
 
@@ -76,7 +79,7 @@ def _of_file(kind: type[BaseSettings], file: Path) -> dict[str, Given]:
     unknown = sorted(set(values) - set(kind.model_fields))
     if unknown:
         raise NotAllowed(f"{unknown[0]} in {file} is not a setting; docs/operating.md lists them")
-    if has_password(str(values.get("db", ""))):
+    if any(has_password(str(values.get(name, ""))) for name in URLS):
         require_private(file)
     return {name: Given(value, str(file)) for name, value in values.items()}
 

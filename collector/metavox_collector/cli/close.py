@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Annotated
+
+import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from metavox_collector import settings
 from metavox_collector.cli.options import Db, Now, WeekOption, clock_of
-from metavox_collector.close import NOT_SCRUBBED, Closed, close_week
+from metavox_collector.close import NOT_SCRUBBED, Closed, Fold, close_week
 from metavox_collector.dataset.dictionary import DELTA
-from metavox_collector.errors import CollectorError
+from metavox_collector.errors import CollectorError, NotAllowed
+from metavox_collector.fold import sql
 from metavox_collector.store import Database
 from metavox_privacy.budget import epsilon
 from metavox_privacy.release import Release
@@ -20,18 +27,47 @@ _ROOM = 66
 """Columns that the summary takes; a narrower terminal wraps its lines, where the table would cut numbers."""
 
 
-def close(week: WeekOption, db: Db = None, now: Now = None) -> None:
+class EngineOption(str, Enum):
+    """Where a week's reports are summed."""
+
+    sql = "sql"
+    spark = "spark"
+
+
+def close(
+    week: WeekOption,
+    db: Db = None,
+    now: Now = None,
+    engine: Annotated[EngineOption, typer.Option(help="Sum here, or on a Spark cluster.")] = EngineOption.sql,
+    spark_master: Annotated[str | None, typer.Option(help="The cluster, like spark://host:7077.")] = None,
+    spark_conf: Annotated[list[str] | None, typer.Option(help="A setting of Spark's own, like spark.x=y.")] = None,
+) -> None:
     """Release a week and destroy its staged reports; once, ever."""
-    chosen = settings.load(db=db)
+    chosen = settings.load(db=db, spark_master=spark_master, spark_conf=spark_conf or None)
     database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
     try:
         clock = clock_of(now, sandbox=database.sandbox)
-        closed = close_week(database, week, chosen, now=clock())
+        with _fold(engine, chosen) as fold:
+            closed = close_week(database, week, chosen, now=clock(), fold=fold)
     finally:
         database.dispose()
     _print(closed, chosen.yearly_cap_nano_rho)
     if not closed.scrubbed:
         raise CollectorError(NOT_SCRUBBED)
+
+
+@contextmanager
+def _fold(engine: EngineOption, chosen: settings.Settings) -> Iterator[Fold]:
+    """What sums a week; a cluster is there before the close begins, which keeps others waiting."""
+    if engine is EngineOption.sql:
+        yield sql.fold_week
+        return
+    try:
+        from metavox_collector.fold import spark
+    except ImportError as error:
+        raise NotAllowed(f'{error.name} is not installed. Run: pip install "metavox[collector,spark]"') from None
+    with spark.cluster(chosen) as cluster:
+        yield cluster.fold_week
 
 
 def _print(closed: Closed, cap: int) -> None:
