@@ -7,7 +7,6 @@ the trace and span ids that follow from it, have fixed lengths, so they are put 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from metavox_privacy.report import Report
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
 from metavox_privacy.wire import encode
+from metavox_privacy.wire.names import span_id, trace_id
 
 _TEMPLATES = 64
 _HABITS = (8, 9, 10)
@@ -80,11 +80,11 @@ class Template:
 
 
 def _ids(report_id: str, spans: int) -> Iterator[bytes]:
-    """The ids in the order in which :func:`metavox_privacy.wire.encode` writes them, which a test compares."""
+    """The ids in the order in which :func:`metavox_privacy.wire.encode` writes them."""
     yield report_id.encode()
     for position in range(spans):
-        yield bytes.fromhex(report_id)[:16]
-        yield hashlib.sha256(f"{report_id}/{position}".encode()).digest()[:8]
+        yield trace_id(report_id)
+        yield span_id(report_id, position)
 
 
 def templates(weeks: Sequence[Week], schema: Schema, *, seed: int | None = None) -> list[Template]:
