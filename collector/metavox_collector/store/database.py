@@ -8,11 +8,11 @@ written down at birth too, and is never raised.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from metavox_collector.errors import BeingClosed, NotAllowed, StoreUnavailable
 from metavox_collector.packing import Packing
@@ -173,9 +173,11 @@ class Database:
             StoreUnavailable: as for :meth:`write`, and if another close is under way for longer than the busy
                 timeout.
         """
-        with connected(self._engine, writes=True) as connection:
-            if self.dialect == "postgresql":
-                postgres.lock_for_closing(connection, week_number(week))
+        with ExitStack() as stack:
+            with _told_of_another_close():
+                connection = stack.enter_context(connected(self._engine, writes=True))
+                if self.dialect == "postgresql":
+                    postgres.lock_for_closing(connection, week_number(week))
             yield self._unless_adopted(connection)
 
     def keep_weeks(self, oldest: Week, newest: Week) -> int:
@@ -248,3 +250,17 @@ _ADOPTED = (
     "software with another schema has adopted the database since this one opened it; "
     "end this one and run that version alone"
 )
+
+
+@contextmanager
+def _told_of_another_close() -> Iterator[None]:
+    try:
+        yield
+    except (StoreUnavailable, DBAPIError) as error:
+        if not any(words in str(error) for words in _WAITED):
+            raise
+        raise StoreUnavailable("another close is under way; nothing was done, try again later", "a close") from None
+
+
+_WAITED = ("database is locked", "due to lock timeout")
+"""How SQLite and PostgreSQL say that somebody else had what was waited for all the time."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -92,7 +94,12 @@ def told(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
+    except (
+        DBAPIError,
+        PoolTimeout,
+        psycopg.Error,
+        sqlite3.Error,
+    ) as error:  # rows are streamed by the driver itself
         cause = error.orig if isinstance(error, DBAPIError) else error
         shown = url.render_as_string(hide_password=True)
         raise StoreUnavailable(f"the database {shown} cannot be used now: {_words(cause)}", _kind(cause)) from None

@@ -10,12 +10,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
-
-from metavox_collector.errors import StoreUnavailable
 
 _NAMESPACE = 0x6D657461
 """The first of the two numbers that name each lock; the second is one of these, or a week's."""
@@ -81,18 +77,9 @@ def lock_for_deleting(connection: Connection) -> None:
 
 
 def lock_for_closing(connection: Connection, week: int) -> None:
-    """Exclude who closes any week, and who stages or deletes reports of this one.
-
-    Raises:
-        StoreUnavailable: if somebody else closes a week, for longer than is waited for locks.
-    """
-    try:
-        _lock(connection, _LEDGER)
-    except DBAPIError as error:
-        if isinstance(error.orig, LockNotAvailable):
-            raise StoreUnavailable("another close is under way; nothing was done", "a close") from None
-        raise
-    lock_week(connection, week)
+    """Exclude who closes any week, and who stages or deletes reports of this one."""
+    _lock(connection, _LEDGER)
+    _lock(connection, week)
 
 
 def lock_week(connection: Connection, week: int) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -14,7 +13,8 @@ from metavox_collector.close import close_week
 from metavox_collector.store import Database, sqlite
 from metavox_privacy.budget import AlreadyReleased
 from tests.spans import WEEK
-from tests.unit.collector.releases import AFTER, everything, generous, stage_fleet
+from tests.unit.collector.deletions import left_in
+from tests.unit.collector.releases import AFTER, generous, stage_fleet, staged
 
 
 def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, database):
@@ -42,6 +42,12 @@ def test_a_week_whose_log_cannot_be_written_back_is_released_all_the_same(databa
         close_week(database, WEEK, generous(url), now=AFTER)
 
 
+@pytest.fixture
+def url(sqlite_url) -> str:
+    """SQLite's alone: PostgreSQL's own log is its own affair."""
+    return str(sqlite_url)
+
+
 class InterruptedDatabase(Database):
     """A process that dies between the commit and the scrub."""
 
@@ -53,17 +59,13 @@ class InterruptedDatabase(Database):
 def interrupted(database, url, schema, tmp_path) -> Iterator[list[bytes]]:
     """The names of reports that an interrupted close has destroyed and left in the log."""
     stage_fleet(database)
-    names = [row.report_id.encode() for row in everything(database)["staged_report"]]
+    names = [row.report_id for row in staged(database)]
     dying = InterruptedDatabase.existing(url, schema)
     with pytest.raises(KeyboardInterrupt):
         close_week(dying, WEEK, generous(url), now=AFTER)
     dying.dispose()
     assert names[0] in left_in(tmp_path)
     return names
-
-
-def left_in(directory: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in directory.iterdir())
 
 
 def test_closing_again_empties_the_log_of_a_close_that_was_interrupted(database, url, interrupted, tmp_path):
