@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ async def _serve(app: FastAPI, servers: list[_Server], ready: int) -> None:
     going = [asyncio.create_task(server.go()) for server in servers]
     for server in servers:
         await server.is_up.wait()
-    os.write(ready, b"1")
+    with suppress(BrokenPipeError):  # the supervisor was told to stop meanwhile, and says so on stdin
+        os.write(ready, b"1")
     os.close(ready)
     await going[0]
     for server in others:
