@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from metavox_collector.close import require_intact
@@ -84,28 +85,45 @@ def _ledger(transaction: Transaction) -> Iterator[Finding]:
 
 def _staged(transaction: Transaction, settings: Settings, now: datetime) -> Iterator[Finding]:
     closed, oldest = transaction.closed_weeks(), Week.of(now - settings.accepted_for)
-    for week in filter(transaction.count_staged, transaction.staged_weeks()):
-        if week in closed:
-            yield error(
-                "staged", f"{week} was released and reports of it are there still; the database was altered"
-            )
-        elif week < oldest:
-            yield error("staged", f"{week} is older than what may be kept; start the service, which destroys it")
-        yield _rows(transaction, week)
+    for week in transaction.staged_weeks():
+        held = _held(transaction, week)
+        if held.reports:
+            yield from _too_long(week, closed, oldest)
+            yield _sound(week, held)
 
 
-def _rows(transaction: Transaction, week: Week) -> Finding:
-    cells = reports = broken = 0
+@dataclass
+class _Held:
+    """What was counted of a week."""
+
+    reports: int = 0
+    cells: int = 0
+    broken: int = 0
+
+
+def _held(transaction: Transaction, week: Week) -> _Held:
+    held = _Held()
     for rows in transaction.staged_rows(week):
         for _, report in itertools.groupby(rows, key=lambda row: row.report_id):
             mine = list(report)
-            reports, cells = reports + 1, cells + len(mine)
-            broken += not _is_whole(mine, transaction.packing)
-    if broken:
-        return error(
-            "staged", f"{week}: {broken} of {reports} reports are none of this schema; the database was altered"
-        )
-    return ok("staged", f"{week}: {reports} reports, {cells} cells")
+            held.reports += 1
+            held.cells += len(mine)
+            held.broken += not _is_whole(mine, transaction.packing)
+    return held
+
+
+def _too_long(week: Week, closed: frozenset[Week], oldest: Week) -> Iterator[Finding]:
+    if week in closed:
+        yield error("staged", f"{week} was released and reports of it are there still; the database was altered")
+    elif week < oldest:
+        yield error("staged", f"{week} is older than what may be kept; start the service, which destroys it")
+
+
+def _sound(week: Week, held: _Held) -> Finding:
+    if held.broken:
+        words = f"{held.broken} of {held.reports} reports are none of this schema; the database was altered"
+        return error("staged", f"{week}: {words}")
+    return ok("staged", f"{week}: {held.reports} reports, {held.cells} cells")
 
 
 def _is_whole(rows: Sequence[StagedRow], packing: Packing) -> bool:

@@ -1,0 +1,130 @@
+"""What ``db check`` finds, and what it takes for sound."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from metavox_collector.operate.check import check, durability
+from metavox_collector.operate.findings import any_error
+from metavox_collector.store import Database, inspection, week_number
+from tests.spans import WEEK
+from tests.unit.collector.releases import AFTER, CAP, NEXT, generous, released, stage_fleet
+
+
+@pytest.fixture
+def found(database, url):
+    """The findings, without those on how durable a server for tests is."""
+
+    def look(now=AFTER):
+        every = list(check(database, generous(url), now))
+        return [finding for finding in every if finding.about not in ("durability", "checksums")]
+
+    return look
+
+
+@pytest.fixture
+def alter(database):
+    """Does what nobody should; STAGED stands for the table of a week's reports."""
+
+    def do(statement, **parameters):
+        with database.write() as transaction:
+            named = statement.replace("STAGED", f"staged_cell_{week_number(WEEK)}")
+            transaction.connection.execute(text(named), parameters)
+
+    return do
+
+
+def errors(findings):
+    return [finding.says for finding in findings if finding.level == "error"]
+
+
+def test_a_database_in_order_is_said_to_be(database, url, found):
+    released(database, url)
+    stage_fleet(database, 3, week=NEXT)
+    findings = found()
+    assert not any_error(findings)
+    with database.read() as transaction:
+        head = transaction.ledger()[-1].hash
+    assert [finding.says for finding in findings if finding.about == "ledger"] == [
+        f"2 entries, each with what was released; the head is {head}"
+    ]
+    assert [finding.says for finding in findings if finding.about == "staged"] == [f"{NEXT}: 3 reports, 3 cells"]
+
+
+def test_a_ledger_that_was_altered_is_found(database, url, found, alter):
+    released(database, url)
+    alter("UPDATE ledger SET nano_rho = 1 WHERE sequence = 1")
+    assert "does not follow" in errors(found())[0]
+
+
+def test_a_release_that_was_altered_is_found(database, url, found, alter):
+    released(database, url)
+    alter("UPDATE released_table SET threshold = threshold + 1")
+    assert "is not what was released" in errors(found())[0]
+
+
+def test_a_row_that_is_no_cell_of_the_schema_is_found(database, found, alter):
+    stage_fleet(database, 3)
+    alter("UPDATE STAGED SET histograms = :nothing", nothing=b"\0")
+    assert errors(found(now=WEEK.end)) == [
+        f"{WEEK}: 3 of 3 reports are none of this schema; the database was altered"
+    ]
+
+
+def test_a_report_that_lost_a_cell_is_found(database, found, alter):
+    stage_fleet(database, 3)
+    alter("UPDATE STAGED SET position = 1")
+    assert "3 of 3 reports" in errors(found(now=WEEK.end))[0]
+
+
+def test_reports_that_should_be_gone_are_found(database, found):
+    stage_fleet(database, 3)
+    assert errors(found(now=WEEK.end + timedelta(weeks=6))) == [
+        f"{WEEK} is older than what may be kept; start the service, which destroys it"
+    ]
+
+
+def test_reports_of_a_week_that_was_released_are_found(database, url, found):
+    released(database, url)
+    stage_fleet(database, 3)
+    assert "was released and reports of it are there still" in errors(found())[0]
+
+
+def test_a_file_with_a_broken_page_is_found(sqlite_url, schema, tmp_path):
+    made = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
+    stage_fleet(made, 300)
+    made.scrub()
+    made.dispose()
+    file = tmp_path / "collector.db"
+    content = bytearray(file.read_bytes())
+    content[-4096 * 3 + 8 : -4096 * 3 + 16] = b"\xff" * 8
+    file.write_bytes(content)
+    again = Database.existing(sqlite_url, schema)
+    with again.read() as transaction:
+        assert inspection.damages(transaction)
+    again.dispose()
+
+
+@pytest.mark.parametrize(
+    ("held", "wrong"),
+    [
+        ({"synchronous": "full", "journal_mode": "wal"}, None),
+        ({"synchronous": "normal", "journal_mode": "wal"}, "synchronous is normal"),
+        ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "remote_apply"}, None),
+        ({"fsync": "off", "full_page_writes": "on", "synchronous_commit": "on"}, "fsync is off"),
+        ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "off"}, "synchronous_commit is off"),
+    ],
+)
+def test_a_commit_that_a_power_cut_could_undo_is_an_error(held, wrong):
+    findings = list(durability(inspection.Server("any", 16, None, held)))
+    assert any_error(findings) == (wrong is not None)
+    assert wrong is None or wrong in findings[0].says
+
+
+def test_what_the_database_says_of_its_durability_is_read(database):
+    with database.read() as transaction:
+        held = inspection.server(transaction).durability
+    assert held == {"synchronous": "full", "journal_mode": "wal"} or held["synchronous_commit"] == "on"

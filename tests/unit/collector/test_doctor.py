@@ -1,0 +1,175 @@
+"""What ``doctor`` and the start of the service say about settings and surroundings."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from metavox_collector.errors import NotAllowed
+from metavox_collector.operate import tls, unsafe
+from metavox_collector.operate.doctor import examine
+from metavox_collector.settings import Settings
+from metavox_collector.store import Database
+from tests.postgres import binaries
+from tests.unit.collector.releases import CAP
+
+NOW = datetime.now(timezone.utc)
+
+
+def openssl(*words: str, folder: Path) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A folder with a key, another key, and certificates of the first: valid for 90 days, for 3, and no more."""
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("key", "other"):
+        openssl("genrsa", "-out", f"{name}.pem", "2048", folder=folder)
+        (folder / f"{name}.pem").chmod(0o600)
+    openssl("req", "-new", "-key", "key.pem", "-subj", "/CN=collector.example", "-out", "asked.pem", folder=folder)
+    for name, days in (("cert", "90"), ("short", "3"), ("expired", "-1")):
+        signed = ("x509", "-req", "-in", "asked.pem", "-signkey", "key.pem", "-days", days, "-out", f"{name}.pem")
+        openssl(*signed, folder=folder)
+    return folder
+
+
+def found(settings: Settings, schema, now: datetime | None = None) -> dict[str, tuple[str, str]]:
+    findings = examine(settings, schema, now or datetime.now(timezone.utc))
+    return {finding.about: (finding.level, finding.says) for finding in findings}
+
+
+def test_a_database_in_order_is_said_to_be(database, url, schema, monkeypatch):
+    monkeypatch.setenv("PATH", f"{binaries()}{os.pathsep}{os.environ['PATH']}")
+    levels = {
+        about: level for about, (level, _) in found(Settings(db=url, yearly_cap_nano_rho=CAP), schema).items()
+    }
+    if url.startswith("postgresql"):
+        assert levels.pop("durability") == "error"  # the server for tests is not durable, and doctor says so
+        assert levels.pop("checksums") == "warning"
+        assert levels.keys() >= {"server", "clock", "backup"}
+    assert set(levels.values()) == {"ok"}
+
+
+def test_a_database_of_the_other_kind_is_an_error(database, url, schema):
+    level, says = found(Settings(db=url, sandbox=True, yearly_cap_nano_rho=CAP), schema)["database"]
+    assert (level, says) == (
+        "error",
+        "it is for production and the settings are for a sandbox; change sandbox, or db",
+    )
+
+
+def test_a_cap_above_the_one_of_birth_is_an_error(database, url, schema):
+    level, says = found(Settings(db=url, yearly_cap_nano_rho=CAP + 1), schema)["database"]
+    assert level == "error"
+    assert "can be lowered and never raised" in says
+
+
+def test_a_database_that_cannot_be_reached_is_an_error(schema):
+    gone = Settings(db="postgresql://metavox@127.0.0.1:9/metavox", busy_timeout_s=1)
+    level, says = found(gone, schema)["database"]
+    assert level == "error"
+    assert "see that it runs" in says
+
+
+def test_looking_makes_no_database(tmp_path, schema):
+    assert found(Settings(db=f"sqlite:///{tmp_path}/none.db"), schema)["database"][0] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_that_is_not_the_databases_is_an_error(postgres_url, schema):
+    Database.create(postgres_url, schema, sandbox=False, yearly_cap=CAP).dispose()
+    settings = Settings(db=postgres_url)
+    level, says = found(settings, schema, now=datetime.now(timezone.utc) + timedelta(minutes=2))["clock"]
+    assert level == "error"
+    assert "run NTP on both" in says
+
+
+def test_a_database_file_that_others_may_read_is_an_error(sqlite_url, schema, tmp_path):
+    Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP).dispose()
+    (tmp_path / "collector.db").chmod(0o644)
+    level, says = found(Settings(db=sqlite_url), schema)["permissions"]
+    assert (level, says) == (
+        "error",
+        f"others may read {tmp_path}/collector.db; run: chmod 600 {tmp_path}/collector.db",
+    )
+
+
+def test_more_connections_than_open_files_is_an_error(tmp_path, schema):
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    settings = Settings(db=f"sqlite:///{tmp_path}/none.db", max_connections=soft)
+    level, says = found(settings, schema)["open files"]
+    assert level == "error"
+    assert f"LimitNOFILE={soft + 128}" in says
+
+
+@pytest.mark.parametrize(
+    ("given", "level"),
+    [
+        ({}, "ok"),
+        ({"host": "0.0.0.0"}, "error"),  # noqa: S104
+        ({"host": "0.0.0.0", "trusted_proxies": "10.0.0.5"}, "warning"),  # noqa: S104
+        ({"host": "0.0.0.0", "allow_public": True}, "warning"),  # noqa: S104
+    ],
+)
+def test_an_address_that_others_can_reach_needs_tls_or_a_proxy(tmp_path, schema, given, level):
+    assert found(Settings(db=f"sqlite:///{tmp_path}/none.db", **given), schema)["address"][0] == level
+
+
+@pytest.mark.parametrize(("name", "level"), [("cert", "ok"), ("short", "warning"), ("expired", "error")])
+def test_a_certificate_is_looked_at_as_a_client_would(tmp_path, schema, pair, name, level):
+    files = {"tls_cert": pair / f"{name}.pem", "tls_key": pair / "key.pem"}
+    settings = Settings(db=f"sqlite:///{tmp_path}/none.db", host="0.0.0.0", **files)  # noqa: S104
+    assert found(settings, schema)["certificate"][0] == level
+    assert found(settings, schema)["address"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "words"),
+    [
+        ("cert.pem", "other.pem", "no certificate and its key"),
+        ("none.pem", "key.pem", "cannot be read"),
+        ("expired.pem", "key.pem", "certificate has expired"),
+    ],
+)
+def test_a_certificate_that_would_not_do_is_told_why(pair, cert, key, words):
+    with pytest.raises(NotAllowed, match=words):
+        tls.valid_until(pair / cert, pair / key)
+
+
+def test_a_certificates_end_is_told(pair):
+    assert timedelta(days=89) < tls.valid_until(pair / "cert.pem", pair / "key.pem") - NOW < timedelta(days=91)
+
+
+def test_a_key_or_a_list_of_tokens_that_everybody_may_read_is_unsafe(tmp_path, pair):
+    (tmp_path / "tokens").touch(0o644)
+    (tmp_path / "key.pem").touch(0o644)
+    settings = Settings(tls_cert=pair / "cert.pem", tls_key=tmp_path / "key.pem", require_token=tmp_path / "tokens")
+    assert [
+        f"run: chmod o= {tmp_path / name}" in words
+        for name, words in zip(("key.pem", "tokens"), unsafe.unsafe(settings), strict=True)
+    ] == [True] * 2
+    with pytest.raises(NotAllowed, match="chmod o="):
+        unsafe.refuse_unsafe(settings)
+
+
+@pytest.mark.parametrize(("networks", "safe"), [("10.0.0.0/8", True), ("0.0.0.0/0", False), ("::/0", False)])
+def test_to_trust_everybody_as_a_proxy_is_unsafe(networks, safe):
+    assert (list(unsafe.unsafe(Settings(trusted_proxies=networks))) == []) is safe
+
+
+@pytest.mark.parametrize(
+    ("kind", "safe"), [("ext4", True), ("nfs4", False), ("fuse.sshfs", False), ("cifs", False)]
+)
+def test_sqlite_on_a_networks_file_system_is_unsafe(tmp_path, monkeypatch, kind, safe):
+    mounts = tmp_path / "mounts"
+    where = str(tmp_path).replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/data {where} {kind} rw 0 0\n", encoding="utf-8")
+    monkeypatch.setattr(unsafe, "_MOUNTS", mounts)
+    assert (list(unsafe.unsafe(Settings(db=f"sqlite:///{tmp_path}/collector.db"))) == []) is safe
+    assert list(unsafe.unsafe(Settings(db="postgresql://metavox@db.example/metavox"))) == []
