@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metavox_collector import settings
-from metavox_collector.cli.options import Db, Now, WeekOption, clock_of
+from metavox_collector.cli.options import Config, Db, Now, WeekOption, clock_of
 from metavox_collector.close import NOT_SCRUBBED, Closed, Fold, close_week
 from metavox_collector.dataset.dictionary import DELTA
 from metavox_collector.errors import CollectorError, NotAllowed
@@ -37,13 +37,14 @@ class EngineOption(str, Enum):
 def close(
     week: WeekOption,
     db: Db = None,
+    config: Config = None,
     now: Now = None,
     engine: Annotated[EngineOption, typer.Option(help="Sum here, or on a Spark cluster.")] = EngineOption.sql,
     spark_master: Annotated[str | None, typer.Option(help="The cluster, like spark://host:7077.")] = None,
     spark_conf: Annotated[list[str] | None, typer.Option(help="A setting of Spark's own, like spark.x=y.")] = None,
 ) -> None:
     """Release a week and destroy its staged reports; once, ever."""
-    chosen = settings.load(db=db, spark_master=spark_master, spark_conf=spark_conf or None)
+    chosen = settings.load(config, db=db, spark_master=spark_master, spark_conf=spark_conf or None)
     database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
     try:
         clock = clock_of(now, sandbox=database.sandbox)

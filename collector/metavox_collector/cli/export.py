@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from metavox_collector import settings
-from metavox_collector.cli.options import Db, WeekOption
+from metavox_collector.cli.options import Config, Db, WeekOption
 from metavox_collector.dataset import export as dataset
 from metavox_collector.store import Database
 from metavox_privacy.schema import SCHEMA
@@ -27,10 +27,11 @@ def export(
     week: WeekOption,
     out: Annotated[Path, typer.Option(help="Directory under which the dataset's own directory is made.")],
     db: Db = None,
+    config: Config = None,
     purpose: Annotated[PurposeOption, typer.Option(help="Which release of the week.")] = PurposeOption.publish,
 ) -> None:
     """Write a release as Parquet with a data dictionary."""
-    chosen = settings.load(db=db)
+    chosen = settings.load(config, db=db)
     database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
     try:
         target = dataset.export(database, week, purpose.value, out)

@@ -16,7 +16,7 @@ from rich.table import Table
 from metavox_collector import outliers as suspects
 from metavox_collector import settings
 from metavox_collector.cli.export import PurposeOption
-from metavox_collector.cli.options import Db, WeekOption
+from metavox_collector.cli.options import Config, Db, WeekOption
 from metavox_collector.errors import TargetExists
 from metavox_collector.outliers import NOT_PRIVATE, Outliers, SuspectCell
 from metavox_collector.store import Database
@@ -30,13 +30,14 @@ _ROOM = 120
 def outliers(
     week: WeekOption,
     db: Db = None,
+    config: Config = None,
     purpose: Annotated[PurposeOption, typer.Option(help="The reports that permit it.")] = PurposeOption.publish,
     out: Annotated[
         Path | None, typer.Option(help="File for all of it as JSON, for its owner alone; it must not exist.")
     ] = None,
 ) -> None:
     """Look for poisoned cells in a week that is staged: for the operator alone, for this is not private."""
-    chosen = settings.load(db=db)
+    chosen = settings.load(config, db=db)
     database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
     try:
         found = suspects.find(database, week, purpose.value)
