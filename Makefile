@@ -9,7 +9,7 @@ BENCH_PEERS := $(VENV)/bench-peers/.installed
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-deletion soak-collector clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-deletion soak-collector fuzz-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ bench-collector: $(BENCH_PEERS)  ## The collector's speed beside Phoenix's and M
 
 soak-collector: $(INSTALLED)  ## The collector's memory over 500,000 reports, as JSON in out/
 	$(BIN)/python -m tests.bench.collector --soak 500000
+
+fuzz-collector: $(INSTALLED)  ## 100,000 bodies that nobody should send, to the receiver
+	$(BIN)/python -m tests.fuzz.receiving 100000
 
 bench-deletion: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
 	$(BIN)/python -m tests.bench.deletion

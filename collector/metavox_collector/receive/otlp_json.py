@@ -34,7 +34,10 @@ def parse(data: bytes) -> ExportTraceServiceRequest:
     if data.count(b"{") + data.count(b"[") > 64 + len(data) // 12:
         raise Refused(Code.INVALID, _NOT_OTLP)
     try:
-        document = json.loads(data.decode(), parse_constant=_no_number)
+        text = data.decode()
+        document = json.loads(text, parse_constant=_no_number)
+        if "\\u" in text:  # half of a surrogate pair makes protobuf raise a SystemError
+            json.dumps(document, ensure_ascii=False).encode()
         for span in _spans(document):
             _ids_to_base64(span)
         request = ExportTraceServiceRequest()

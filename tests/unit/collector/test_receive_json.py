@@ -135,10 +135,18 @@ def test_a_word_in_place_of_a_report_is_a_report_of_nothing():
     assert "ada" not in result.message
 
 
-def test_a_surrogate_on_its_own_is_no_word():
+@pytest.mark.parametrize("field", [{"name": "\ud800"}, {"\ud800": 1}, {"status": "\ud800"}])
+def test_a_surrogate_on_its_own_is_no_word(field):
     document = otlp(REPORT)
-    spans_of(document)[0]["name"] = "\ud800"
+    spans_of(document)[0] |= field
     assert refused(json.dumps(document).encode()).code is Code.INVALID
+
+
+def test_escapes_are_understood():
+    document = otlp(REPORT)
+    document["comment"] = "\u00e4 \U0001f600"
+    assert "\\u" in json.dumps(document)
+    assert read(document) == [REPORT]
 
 
 def test_json_has_a_limit_of_its_own_since_it_costs_so_much_more():
