@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,26 @@ def rows(reports: int, of: Habits, *, seed: int = 1) -> Iterator[list[StagedRow]
         yield [
             StagedRow(name, at, flags, key, b"".join([chance.choice(shapes) for shapes in of.shapes]))
             for at, key in enumerate(mine)
+        ]
+
+
+def everywhere(reports: int, of: Habits, schema: Schema, *, seed: int = 1) -> Iterator[list[StagedRow]]:
+    """So many reports of four cells that have nothing in common: sums of as many keys as there can be."""
+    chance = random.Random(seed)
+    sizes = [len(dimension.vocabulary) for dimension in schema.dimensions]
+    key = struct.Struct(f"<{len(sizes)}H")
+    flags = sum(PERMITS.values())
+    for _ in range(reports):
+        name = chance.randbytes(32)
+        yield [
+            StagedRow(
+                name,
+                at,
+                flags,
+                key.pack(*[int(chance.random() * size) for size in sizes]),
+                b"".join([chance.choice(shapes) for shapes in of.shapes]),
+            )
+            for at in range(schema.cells_per_report)
         ]
 
 
