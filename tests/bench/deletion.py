@@ -1,72 +1,77 @@
-"""What a deletion and the newest release cost a collector on SQLite.
+"""What a deletion and the newest release cost a collector.
 
-``make bench-collector`` stages reports of four cells, deletes one and writes the others anew as the service does,
-without its rests; deletes 300 reports one by one and counts whose names can still be read in the files, before and
-after that; and makes the newest release's file of 2,000 cells. It prints the figures and writes
-``out/collector.json``.
+``make bench-deletion`` stages reports of four cells on SQLite and on PostgreSQL, deletes one and writes the others
+anew as the service does, without its rests; deletes 300 reports one by one from SQLite and counts whose names can
+still be read in the files, before and after that; and makes the newest release's file of 2,000 cells. It prints the
+figures and writes ``out/deletion.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from metavox_collector.dataset.newest import newest_file
-from metavox_collector.stage import Stager
-from metavox_collector.store import Database
+from metavox_collector.store import Database, staged
+from metavox_collector.store.rows import week_number
 from metavox_privacy.schema import SCHEMA
-from tests.spans import example_report
-from tests.unit.collector.test_delete import fill, left_in
+from tests.bench.staged_week import habits, rows
+from tests.postgres import server
+from tests.spans import WEEK
+from tests.unit.collector.deletions import delete, fill, left_in
 from tests.unit.collector.test_newest import labelled
 
-CELLS = 4
 DELETED = 300
 RELEASED = 2000
+TOKEN = b"token"
 
 
-def opened(folder: Path) -> Database:
-    """A new database in a folder of its own."""
+def opened(url: str) -> Database:
+    """A new database."""
+    return Database.create(url, SCHEMA, sandbox=False, yearly_cap=1)
+
+
+def sqlite(folder: Path) -> str:
+    """The URL of a new database in a folder of its own."""
     folder.mkdir()
-    return Database.create(f"sqlite:///{folder}/collector.db", SCHEMA, sandbox=False, yearly_cap=1)
+    return f"sqlite:///{folder}/collector.db"
 
 
-def stage(database: Database, reports: int) -> list[bytes]:
-    """Stage so many reports of four cells; their tokens."""
-    one = example_report()
-    key = one.cells[0].key
-    cells = tuple(replace(one.cells[0], key=(f"{at}", *key[1:])) for at in range(CELLS))
-    tokens = [hashlib.sha256(f"token {number}".encode()).digest() for number in range(reports)]
-    for start in range(0, reports, 1000):
-        made = [
-            replace(one, report_id=hashlib.sha256(t).hexdigest(), cells=cells) for t in tokens[start : start + 1000]
-        ]
-        with database.write() as transaction:
-            transaction.add_reports(made)
-    return tokens
+def stage(database: Database, reports: int) -> None:
+    """Stage so many reports of four cells, a thousand at a time, and the token's among them."""
+    name = hashlib.sha256(TOKEN).digest()
+    made = rows(reports, habits(SCHEMA))
+    first = {name: [row._replace(report_id=name) for row in next(made)]}
+    while first:
+        with database.staging({WEEK}) as transaction:
+            staging = staged.staging(transaction.connection)
+            staging.add(transaction.connection, week_number(WEEK), first)
+        first = {some[0].report_id: some for some in itertools.islice(made, 1000)}
 
 
-def rewriting(folder: Path, reports: int) -> dict[str, float]:
+def rewriting(url: str, reports: int) -> dict[str, float]:
     """Seconds of the whole and of the longest piece, in which senders wait, and the memory that it took."""
-    database = opened(folder)
-    tokens = stage(database, reports)
-    stager = Stager(database, timedelta(weeks=4))
-    stager.delete(tokens[0])
+    database = opened(url)
+    stage(database, reports)
+    began = time.perf_counter()
+    assert delete(database, TOKEN)
+    deletion = time.perf_counter() - began
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew, see proc(5)
     before, pieces, is_more = peak(), [], True
     while is_more:
         began = time.perf_counter()
-        is_more = stager.rewrite_a_piece()
+        is_more = database.rewrite_a_piece()
         pieces.append(time.perf_counter() - began)
     database.dispose()
     return {
+        "deletion_seconds": deletion,
         "seconds_for_each_1000_reports": sum(pieces) / reports * 1000,
         "longest_piece_seconds": max(pieces),
         "memory_bytes": max(peak() - before, 0),  # what is resident is known to some pages
@@ -75,15 +80,14 @@ def rewriting(folder: Path, reports: int) -> dict[str, float]:
 
 def copies_left(folder: Path) -> dict[str, int]:
     """Of 300 reports deleted one by one among a thousand: how many names the files hold, before and after."""
-    database = opened(folder)
+    database = opened(sqlite(folder))
     names = fill(database)
-    stager = Stager(database, timedelta(weeks=4))
-    deleted = [name for token, name in list(names.items())[::3][:DELETED] if stager.delete(token)]
-    stager.scrub()
+    deleted = [name for token, name in list(names.items())[::3][:DELETED] if delete(database, token)]
+    database.scrub()
     before = left_in(folder)
-    while stager.rewrite_a_piece():
+    while database.rewrite_a_piece():
         pass
-    stager.scrub()
+    database.scrub()
     after = left_in(folder)
     database.dispose()
     return {
@@ -111,11 +115,12 @@ def main() -> None:
     """Measure, print and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--reports", type=int, default=100_000, help="how many are staged")
-    parser.add_argument("--out", type=Path, default=Path("out/collector.json"))
+    parser.add_argument("--out", type=Path, default=Path("out/deletion.json"))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, server(durable=True) as postgres:
         sections: dict[str, Callable[[], dict[str, Any]]] = {
-            "rewriting": lambda: rewriting(Path(folder) / "rewriting", asked.reports),
+            "rewriting on SQLite": lambda: rewriting(sqlite(Path(folder) / "rewriting"), asked.reports),
+            "rewriting on PostgreSQL": lambda: rewriting(postgres.new_database(), asked.reports),
             "copies": lambda: copies_left(Path(folder) / "copies"),
             "newest release": newest_release,
         }

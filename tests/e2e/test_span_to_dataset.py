@@ -225,14 +225,16 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     assert "its week is closed" in withdrawn.stdout
     assert not home.journal_file.exists()
     # destroyed means destroyed: the report's name is in no page of the file any more
-    assert report_id(preview.body).encode() in staged_bytes
-    assert report_id(preview.body).encode() not in released_bytes
+    assert bytes.fromhex(report_id(preview.body)) in staged_bytes
+    assert bytes.fromhex(report_id(preview.body)) not in released_bytes
 
 
 def report_ids(database: Path) -> set[str]:
     connection = sqlite3.connect(database)
     try:
-        return {row[0] for row in connection.execute("SELECT report_id FROM staged_report")}
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'staged_cell_%'"
+        queries = [f"SELECT report_id FROM {name}" for (name,) in connection.execute(tables)]  # noqa: S608
+        return {row[0].hex() for query in queries for row in connection.execute(query)}
     finally:
         connection.close()
 

@@ -27,9 +27,10 @@ def collector(tmp_path: Path) -> Service:
 
 def staged(collector: Service) -> int:
     """How many reports wait at the collector."""
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'staged_cell_%'"
     with closing(sqlite3.connect(collector.db.removeprefix("sqlite:///"))) as sql:
-        both = "SELECT (SELECT count(*) FROM staged_report) + (SELECT count(*) FROM staged_report_2)"
-        return int(sql.execute(both).fetchone()[0])
+        counts = [f"SELECT count(DISTINCT report_id) FROM {name}" for (name,) in sql.execute(tables)]  # noqa: S608
+        return sum(int(sql.execute(count).fetchone()[0]) for count in counts)
 
 
 def test_what_was_sent_can_be_seen_and_taken_back(tmp_path: Path, collector: Service):

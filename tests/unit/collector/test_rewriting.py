@@ -145,7 +145,7 @@ def files(server: Server, url: str) -> bytes:
         connection.execute("CHECKPOINT")
         which = "SELECT oid::text FROM pg_database WHERE datname = current_database()"
         (folder,) = connection.execute(which).fetchone() or ("",)
-    found = [path for path in (Path(server.folder) / "data/base" / str(folder)).iterdir()]
+    found = (Path(server.folder) / "data/base" / str(folder)).iterdir()
     ours = [
         path for path in found if re.match("[0-9]+", path.name) and int(re.split("[._]", path.name)[0]) >= 16384
     ]
