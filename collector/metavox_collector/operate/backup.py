@@ -1,7 +1,8 @@
 """Database -> one file with the ledger and every release: all that could not be had again.
 
 Staged reports stay out unless they are asked for. People are promised that a report dies with its week, and that
-they can delete it until then; a copy in a file that nobody looks after would break both promises.
+they can delete it until then; a copy in a file that nobody looks after would break both promises. What is kept of
+deleted reports, until their week is closed, stays out as well.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def back_up(database: Database, settings: Settings, file: Path, *, with_staged: 
             copies.copy(copies.file_of(settings.db), part, with_staged=with_staged)
         else:
             pg_tools.require("pg_dump", server.major)
-            tables = [*inspection.TABLES, *(["staged_cell_*"] if with_staged else [])]
-            pg_tools.dump(pg_tools.Target.of(settings.db), part, tables)
+            with_data = ["--table=staged_cell_*"] if with_staged else ["--exclude-table-data=deleted_report"]
+            pg_tools.dump(pg_tools.Target.of(settings.db), part, inspection.TABLES, with_data)
         with database.read() as transaction:  # what was staged meanwhile may be in it
             staged = held_weeks(transaction) if with_staged else ()
             _require_at(transaction, head)

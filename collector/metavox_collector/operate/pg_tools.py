@@ -85,23 +85,20 @@ def require(program: str, server: int) -> None:
         )
 
 
-def dump(target: Target, file: Path, tables: Sequence[str]) -> None:
+def dump(target: Target, file: Path, tables: Sequence[str], options: Sequence[str] = ()) -> None:
     """Write tables into a file, in PostgreSQL's custom format, out of one snapshot.
+
+    Args:
+        target: The database.
+        file: It is overwritten.
+        tables: Their names.
+        options: Further ones of pg_dump's.
 
     Raises:
         CollectorError: if it cannot be done.
     """
-    named = [word for table in tables for word in ("--table", table)]
-    command = [
-        "pg_dump",
-        "--format=custom",
-        "--no-owner",
-        "--no-privileges",
-        *named,
-        "--file",
-        str(file),
-        target.uri,
-    ]
+    chosen = [*(f"--table={table}" for table in tables), *options, f"--file={file}"]
+    command = ["pg_dump", "--format=custom", "--no-owner", "--no-privileges", *chosen, target.uri]
     done = subprocess.run(command, env=target.environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise CollectorError(f"the backup could not be made: {_first_line(done.stderr)}")

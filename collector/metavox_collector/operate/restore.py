@@ -20,7 +20,7 @@ from metavox_privacy.budget import GENESIS
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
 
-_STAGED = re.compile(r"\bstaged_cell_\d")
+_STAGED = re.compile(r"\bstaged_cell_\d|TABLE DATA \S+ deleted_report\b")
 
 
 def restore(

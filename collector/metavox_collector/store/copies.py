@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from metavox_collector.errors import StoreUnavailable, WrongDatabase
 
-_STAGED = "staged_cell_"
+_STAGED, _TOMBSTONES = "staged_cell_", "deleted_report"
 
 
 def file_of(url: str) -> Path:
@@ -31,7 +31,7 @@ def copy(source: Path, target: Path, *, with_staged: bool) -> None:
     Args:
         source: The database's file.
         target: An empty file, whose permissions stay as they are.
-        with_staged: Whether the staged reports are copied too.
+        with_staged: Whether the staged reports are copied too, and what keeps deleted ones out.
 
     Raises:
         WrongDatabase: if the source is no database.
@@ -44,7 +44,8 @@ def copy(source: Path, target: Path, *, with_staged: bool) -> None:
         connection.execute("BEGIN")
         for name, sql in _tables(connection, with_staged=with_staged):
             connection.execute(sql)
-            connection.execute(f'INSERT INTO main."{name}" SELECT * FROM source."{name}"')  # noqa: S608  # our names
+            if with_staged or name != _TOMBSTONES:
+                connection.execute(f'INSERT INTO main."{name}" SELECT * FROM source."{name}"')  # noqa: S608  # our names
         connection.execute("COMMIT")
     _flush(target)
 

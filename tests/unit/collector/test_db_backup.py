@@ -59,7 +59,7 @@ def restored(target, schema):
 
 
 def without_staged(tables):
-    return {name: rows for name, rows in tables.items() if name != "staged_cell"}
+    return {name: rows for name, rows in tables.items() if name not in ("staged_cell", "deleted_report")}
 
 
 def test_the_ledger_and_the_releases_come_back_and_no_report_does(database, url, tmp_path, restored):
@@ -118,8 +118,11 @@ def test_reports_in_a_backup_come_back_when_they_are_asked_for(database, url, tm
 
 def test_reports_in_a_backup_stay_out_when_they_are_not_asked_for(database, url, tmp_path, restored):
     stage_fleet(database, 3, week=NEXT)
+    with database.deleting() as transaction:
+        transaction.delete_report(report_id_of(f"{NEXT} 1".encode()), NEXT)
     made = back_up(database, generous(url), tmp_path / "backup", with_staged=True)
-    assert staged(restored(made)) == []
+    again = everything(restored(made))
+    assert (again["staged_cell"], again["deleted_report"]) == ([], [])
 
 
 def test_reports_that_are_too_old_by_now_do_not_come_back(database, url, tmp_path, restored):
@@ -128,14 +131,15 @@ def test_reports_that_are_too_old_by_now_do_not_come_back(database, url, tmp_pat
     assert staged(restored(made, with_staged=True, now=LATE)) == []
 
 
-def test_a_report_that_was_deleted_stays_deleted_after_a_restore(database, url, tmp_path, restored):
+@pytest.mark.parametrize("with_staged", [True, False])
+def test_what_keeps_a_deleted_report_out_goes_where_the_reports_go(database, url, tmp_path, restored, with_staged):
     stage_fleet(database, 3, week=NEXT)
     name = report_id_of(f"{NEXT} 1".encode())
     with database.deleting() as transaction:
         assert transaction.delete_report(name, NEXT)
-    again = restored(back_up(database, generous(url), tmp_path / "backup", with_staged=False))
-    with again.read() as transaction:
-        assert transaction.deleted_among([name]) == {name}
+    made = back_up(database, generous(url), tmp_path / "backup", with_staged=with_staged)
+    with restored(made, with_staged=with_staged).read() as transaction:
+        assert transaction.deleted_among([name]) == ({name} if with_staged else set())
 
 
 def test_a_backup_that_is_older_than_the_last_close_is_refused(database, url, schema, tmp_path, restored, target):
