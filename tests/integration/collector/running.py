@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -38,11 +39,12 @@ _CLEAN = {name: value for name, value in os.environ.items() if not name.startswi
 
 @dataclass
 class Collector:
-    """One `metavox-collector serve` that said it is ready."""
+    """One `metavox-collector serve` that said it is ready, and a client with a new connection for each request."""
 
     process: subprocess.Popen[str]
     url: str
     db: str
+    client: httpx.Client
 
     @property
     def file(self) -> Path:
@@ -51,11 +53,10 @@ class Collector:
 
     def post(self, body: bytes, **headers: str) -> httpx.Response:
         named = {**PROTOBUF, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return httpx.post(f"{self.url}/v1/traces", content=body, headers=named, trust_env=False, timeout=PATIENCE)
+        return self.client.post("/v1/traces", content=body, headers=named)
 
     def delete(self, token: bytes) -> int:
-        answer = httpx.delete(f"{self.url}/v1/reports/{token.hex()}", trust_env=False, timeout=PATIENCE)
-        return answer.status_code
+        return self.client.delete(f"/v1/reports/{token.hex()}").status_code
 
     def workers(self) -> list[int]:
         """The processes that serve."""
@@ -85,7 +86,15 @@ def collector(db: str, *words: str, now: str = OVER, **environment: str) -> Iter
         line = process.stdout.readline()
         if "http://" not in line:
             raise AssertionError(process.communicate())
-        yield Collector(process, line.split()[-1], db)
+        url = line.split()[-1]
+        none_kept = httpx.Limits(max_keepalive_connections=0)
+        no_tls = ssl.SSLContext(
+            ssl.PROTOCOL_TLS_CLIENT
+        )  # the system's authorities, which http needs not, take 20 ms to read
+        with httpx.Client(
+            base_url=url, trust_env=False, verify=no_tls, timeout=PATIENCE, limits=none_kept
+        ) as client:
+            yield Collector(process, url, db, client)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
