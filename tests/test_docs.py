@@ -15,9 +15,11 @@ from typer.main import get_command
 
 from metavox import LLM, SamplingParams
 from metavox.cli import app as sdk_app
+from metavox_collector import stage
 from metavox_collector.cli.verbs import app as collector_app
 from metavox_collector.dataset.columns import LEAST_SIGNAL
 from metavox_collector.settings import Settings
+from metavox_privacy import wire
 from metavox_privacy.notice import LANGUAGES, lay_out, notice
 from metavox_privacy.schema import SCHEMA
 
@@ -43,6 +45,11 @@ def test_generated_parts_agree_with_the_code(path):
 @pytest.mark.parametrize("part", TOOL.PARTS)
 def test_every_generated_part_stands_somewhere(part):
     assert any(f"<!-- {part} -->" in path.read_text(encoding="utf-8") for path in TOOL.documents())
+
+
+def test_operating_md_names_every_reason_for_which_a_report_is_rejected():
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    assert [reason for reason in (*wire.REASONS, *stage.REASONS) if f"`{reason}`" not in text] == []
 
 
 def test_privacy_md_names_every_field():

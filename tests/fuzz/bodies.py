@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import gzip
 import json
 import random
@@ -155,9 +156,11 @@ def _changed_json(chance: random.Random) -> bytes:
             if not at[key] or not isinstance(at[key], (dict, list)) or chance.random() < 0.1:
                 break
             at = at[key]
-        at[key] = chance.choice(_JSON)
+        at[key] = copy.deepcopy(chance.choice(_JSON))
         if isinstance(at, dict) and chance.random() < 0.3:
-            at[chance.choice((CANARY, "flags", "events", "traceState", "kind"))] = chance.choice(_JSON)
+            at[chance.choice((CANARY, "flags", "events", "traceState", "kind"))] = copy.deepcopy(
+                chance.choice(_JSON)
+            )
     return json.dumps(document, ensure_ascii=chance.random() < 0.5).encode(errors="surrogatepass")
 
 
