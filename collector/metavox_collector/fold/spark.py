@@ -36,7 +36,7 @@ _READING = {
     "driver": "org.postgresql.Driver",
     "fetchsize": "10000",  # rows at a time, and no more of a slice than that in memory
     "prepareThreshold": "-1",  # bytes as they are, not as hexadecimal digits
-    "sessionInitStatement": "SET default_transaction_read_only = on; SET lock_timeout = '10s'",
+    "sessionInitStatement": "SET default_transaction_read_only = on; SET lock_timeout = '10s'; SET enable_sort = off",
     "ApplicationName": "metavox-collector close",
     "tcpKeepAlive": "true",
 }
