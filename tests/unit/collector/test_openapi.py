@@ -20,7 +20,8 @@ def test_every_endpoint_is_described_and_every_other_method_is_refused(tmp_path)
     app = create_app(settings)
     limits = Limits(settings.max_body_bytes, settings.max_inflated_bytes, settings.max_reports)
     described = document(limits)
-    assert {_path(route) for route in _routes(app.routes)} == set(described["paths"])
+    routed = {_path(route) for route in _routes(app.routes)}
+    assert routed | {"/v1/traces"} == set(described["paths"])  # which the router's layers would make slower
 
     async def ask() -> dict[str, set[str]]:
         transport = httpx.ASGITransport(app)
