@@ -9,7 +9,7 @@ BENCH_PEERS := $(VENV)/bench-peers/.installed
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-deletion soak-collector fuzz-collector clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-close bench-deletion soak-collector fuzz-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ soak-collector: $(INSTALLED)  ## The collector's memory over 500,000 reports, as
 
 fuzz-collector: $(INSTALLED)  ## 100,000 bodies that nobody should send, to the receiver
 	$(BIN)/python -m tests.fuzz.receiving 100000
+
+bench-close: $(INSTALLED)  ## What closing a week of a million reports costs, as JSON in out/
+	$(BIN)/python -m tests.bench.closing
 
 bench-deletion: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
 	$(BIN)/python -m tests.bench.deletion
