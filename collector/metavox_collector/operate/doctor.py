@@ -105,10 +105,10 @@ def _folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
-    if settings.db.startswith("sqlite") and not copies.file_of(settings.db).exists():
-        yield ok("database", "it is not there yet; serve makes it")
-        return
     try:
+        if not _is_there(settings):
+            yield ok("database", "it can be reached and is empty; serve makes the tables")
+            return
         database = Database.existing(settings.db, schema, busy_timeout=settings.busy_timeout_s)
     except StoreUnavailable as away:
         yield error("database", f"{away}; see that it runs, and that this machine and user may reach it")
@@ -120,6 +120,12 @@ def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Fin
         yield from _inside(database, settings, now)
     finally:
         database.dispose()
+
+
+def _is_there(settings: Settings) -> bool:
+    if settings.db.startswith("sqlite"):
+        return copies.file_of(settings.db).exists()
+    return inspection.is_there(settings.db, settings.busy_timeout_s)
 
 
 def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
