@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
 from metavox import LLM, SamplingParams
@@ -18,7 +20,8 @@ from metavox.cli import app as sdk_app
 from metavox_collector import stage
 from metavox_collector.cli.verbs import app as collector_app
 from metavox_collector.dataset.columns import LEAST_SIGNAL
-from metavox_collector.settings import Settings
+from metavox_collector.observe import Metrics
+from metavox_collector.settings import Settings, load
 from metavox_privacy import wire
 from metavox_privacy.notice import LANGUAGES, lay_out, notice
 from metavox_privacy.schema import SCHEMA
@@ -115,6 +118,68 @@ def test_every_command_and_option_is_documented(app, page):
             if options and not any(option in text for option in options):
                 missing.append(" ".join((*path, *options)))
     assert not missing
+
+
+OPERATING = ROOT / "docs" / "operating"
+
+
+def called(text):
+    """Each call of the collector's program in a text: the words after its name, up to what ends a command."""
+    for line in re.findall(r"(?<![\w/-])(?:/opt/metavox/bin/)?metavox-collector ([a-z-][^\n`|;&)']*)", text):
+        yield line.split()
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "docs" / "operating.md", *sorted(OPERATING.glob("*.service"))], ids=lambda path: path.name
+)
+def test_every_call_of_the_collector_is_one_that_it_understands(path):
+    known = {" ".join(words): command for words, command in commands(collector_app)}
+    calls = [
+        words for words in called(path.read_text(encoding="utf-8")) if words[0] in {w.split()[0] for w in known}
+    ]
+    assert calls
+    for words in calls:
+        verb = next((name for name in (" ".join(words[:2]), words[0]) if name in known), None)
+        assert verb, words
+        options = {option for parameter in known[verb].params for option in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= options, words
+
+
+def test_the_configuration_for_postgresql_is_one_and_is_understood(tmp_path):
+    file = OPERATING / "collector.toml"
+    (tmp_path / "password").write_text("word", encoding="utf-8")
+    (tmp_path / "password").chmod(0o600)
+    loaded = load(file, db_password_file=str(tmp_path / "password"))
+    assert loaded.db == "postgresql://metavox:word@localhost/metavox"
+    body = "".join(line for line in file.read_text(encoding="utf-8").splitlines(True) if not line.startswith("#"))
+    assert f"```toml\n{body}```" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+
+
+def test_every_metric_and_label_of_the_alert_rules_exists():
+    metrics = Metrics()
+    metrics.is_built("0.1.0", 1)
+    metrics.answered("traces", 500)
+    metrics.staged(1, [("deleted", 1)])
+    metrics.throttled("busy")
+    metrics.database_failed("OperationalError")
+    families = list(text_string_to_metric_families(metrics.text().decode()))
+    labels = {sample.name: sample.labels.keys() for family in families for sample in family.samples}
+    rules = yaml.safe_load((OPERATING / "alerts.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    assert len(rules) >= 8
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"]["summary"]
+        used = re.findall(r"(metavox_collector_\w+)(?:\{(\w+)=)?", rule["expr"])
+        assert used or "up{" in rule["expr"]
+        for name, label in used:
+            assert name in labels, name
+            assert not label or label in labels[name], (name, label)
+
+
+def test_every_file_for_operators_is_named_in_operating_md():
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    assert [path.name for path in OPERATING.iterdir() if f"(operating/{path.name})" not in text] == []
 
 
 def test_every_environment_variable_of_ours_is_documented():
