@@ -110,7 +110,7 @@ def _table(
     table: Table, cells: Mapping[CellKey, Cell], schema: Schema, authorization: Authorization, account: Account
 ) -> ReleasedTable:
     vocabularies = [schema.dimension[name].vocabulary for name in table.dimensions]
-    size = math.prod(map(len, vocabularies))  # not a list of all keys, which takes more memory than the noise
+    size = math.prod(map(len, vocabularies))  # in a list the keys would take more memory than their noise
     mechanism = gaussian(
         squared_sensitivity=squared_count_sensitivity(schema),
         nano_rho=authorization.nano_rho * table.count_permille // 1000,
@@ -118,10 +118,8 @@ def _table(
     keys = itertools.product(*vocabularies)
     counts = mechanism.draw([cells[key].contributors if key in cells else 0 for key in keys], account)
     least = threshold(mechanism.scale, size)
-    keys = itertools.product(*vocabularies)
-    passed = sorted(
-        ((n, key) for key, n in zip(keys, counts, strict=True) if n >= least), key=lambda p: (-p[0], p[1])
-    )
+    noisy = zip(itertools.product(*vocabularies), counts, strict=True)
+    passed = sorted(((n, key) for key, n in noisy if n >= least), key=lambda p: (-p[0], p[1]))
     histograms, scale = _histograms(table, [key for _, key in passed], cells, schema, authorization, account)
     released = tuple(ReleasedCell(key, n, histograms.get(key, {})) for n, key in passed)
     return ReleasedTable(table.name, size, mechanism.scale, scale, least, released)
