@@ -11,12 +11,14 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, Row, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from metavox_collector.errors import BeingClosed, NotAllowed, StoreUnavailable
 from metavox_collector.packing import Packing
 from metavox_collector.store import birth, migrations, postgres, postgres_staged, sqlite, staged
+from metavox_collector.store.driver import ask
 from metavox_collector.store.engine import connected, disposed_on_error, exclude_all, open_engine, told
 from metavox_collector.store.rows import week_number
 from metavox_collector.store.tables import Tables, tables_of
@@ -212,8 +214,7 @@ class Database:
             return staged.week_to_rewrite(connection, self._tables) is not None
 
     def _unless_adopted(self, connection: Connection) -> Transaction:
-        fingerprint = connection.scalar(select(self._tables.collector.c.schema_fingerprint))
-        if fingerprint != self.schema.fingerprint:
+        if ask(connection, "SELECT schema_fingerprint FROM collector") != [(self.schema.fingerprint,)]:
             raise StoreUnavailable(_ADOPTED, "another schema")
         return Transaction(connection, self._tables, self.packing)
 
@@ -256,11 +257,12 @@ _ADOPTED = (
 def _told_of_another_close() -> Iterator[None]:
     try:
         yield
-    except (StoreUnavailable, DBAPIError) as error:
-        if not any(words in str(error) for words in _WAITED):
+    except LockNotAvailable:  # PostgreSQL's
+        raise StoreUnavailable(_ANOTHER_CLOSE, "a close") from None
+    except StoreUnavailable as error:
+        if "database is locked" not in str(error):  # SQLite's, which has one lock for everybody
             raise
-        raise StoreUnavailable("another close is under way; nothing was done, try again later", "a close") from None
+        raise StoreUnavailable(_ANOTHER_CLOSE, "a close") from None
 
 
-_WAITED = ("database is locked", "due to lock timeout")
-"""How SQLite and PostgreSQL say that somebody else had what was waited for all the time."""
+_ANOTHER_CLOSE = "another close is under way; nothing was done, try again later"

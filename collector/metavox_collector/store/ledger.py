@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
+from metavox_collector.store.driver import ask
 from metavox_collector.store.tables import Tables
 from metavox_privacy.budget import LedgerEntry
 from metavox_privacy.week import Week
@@ -17,9 +18,9 @@ def entries(connection: Connection, tables: Tables) -> list[LedgerEntry]:
     return [LedgerEntry(**{**row, "week": Week.parse(row["week"])}) for row in rows]
 
 
-def weeks(connection: Connection, tables: Tables) -> frozenset[Week]:
+def weeks(connection: Connection) -> frozenset[Week]:
     """The weeks that have an entry."""
-    return frozenset(Week.parse(text) for text in connection.scalars(select(tables.ledger.c.week).distinct()))
+    return frozenset(Week.parse(text) for (text,) in ask(connection, "SELECT DISTINCT week FROM ledger"))
 
 
 def add(connection: Connection, tables: Tables, entry: LedgerEntry) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 
+from metavox_collector.store.driver import ask
+
 _NAMESPACE = 0x6D657461
 """The first of the two numbers that name each lock; the second is one of these, or a week's."""
 
@@ -61,14 +63,16 @@ def lock_all(connection: Connection) -> None:
 
 def lock_for_staging(connection: Connection, weeks: Collection[int]) -> list[int]:
     """Share the lock on deletions and those of some weeks; returns the weeks that somebody closes."""
-    _lock(connection, _DELETIONS, shared=True)
-    return [week for week in sorted(weeks) if not share_week(connection, week)]
+    shares = "pg_advisory_xact_lock_shared(%s, %s), " + "pg_try_advisory_xact_lock_shared(%s, %s), " * len(weeks)
+    numbers = [number for lock in (_DELETIONS, *weeks) for number in (_NAMESPACE, lock)]
+    ((_, *shared),) = ask(connection, f"SELECT {shares.rstrip(', ')}", numbers)
+    return [week for week, is_shared in zip(weeks, shared, strict=True) if not is_shared]
 
 
 def share_week(connection: Connection, week: int) -> bool:
     """Share a week's lock without waiting; False if somebody closes it."""
     query = "SELECT pg_try_advisory_xact_lock_shared(%s, %s)"
-    return bool(connection.exec_driver_sql(query, (_NAMESPACE, week)).scalar_one())
+    return ask(connection, query, (_NAMESPACE, week)) == [(True,)]
 
 
 def lock_for_deleting(connection: Connection) -> None:
@@ -107,4 +111,4 @@ def turn(engine: Engine) -> Iterator[bool]:
 
 def _lock(connection: Connection, number: int, *, shared: bool = False) -> None:
     query = f"SELECT pg_advisory_xact_lock{'_shared' * shared}(%s, %s)"
-    connection.exec_driver_sql(query, (_NAMESPACE, number))
+    ask(connection, query, (_NAMESPACE, number))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from metavox_collector.errors import BeingClosed
 from metavox_collector.store import postgres
+from metavox_collector.store.driver import ask
 from metavox_collector.store.rows import StagedRow, week_number, week_of
 from metavox_privacy.week import Week
 
@@ -71,7 +72,14 @@ def add(connection: Connection, week: int, reports: Mapping[bytes, Sequence[Stag
     rows = [row for name in sorted(reports) for row in reports[name]]
     columns = [list(column) for column in zip(*rows, strict=True)]
     statement = _ADD.format(table=f"{_PREFIX}{week}", week=week, columns=_COLUMNS)
-    return int(connection.exec_driver_sql(statement, tuple(columns)).scalar_one())
+    ((number,),) = ask(connection, statement, columns)
+    return int(number)
+
+
+def buried(connection: Connection, tombstones: Sequence[bytes]) -> set[bytes]:
+    """Those of the tombstones that are there."""
+    query = "SELECT tombstone FROM deleted_report WHERE tombstone = ANY(%b)"
+    return {name for (name,) in ask(connection, query, [list(tombstones)])}
 
 
 def rows(connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
@@ -111,6 +119,13 @@ def count(connection: Connection, week: int) -> int:
     return int(connection.exec_driver_sql(query).scalar_one())
 
 
+def cells(connection: Connection, week: int) -> int:
+    """How many rows a week has."""
+    if not _exists(connection, week):
+        return 0
+    return int(connection.exec_driver_sql(f"SELECT count(*) FROM {_PREFIX}{week}").scalar_one())  # noqa: S608
+
+
 def any_flagged(connection: Connection, week: int, flag: int) -> bool:
     """Whether a report of a week has a flag."""
     query = f"SELECT 1 FROM {_PREFIX}{week} WHERE flags & %s <> 0 LIMIT 1"  # noqa: S608
@@ -138,4 +153,4 @@ def move(_connection: Connection, _week: int) -> None:
 
 
 def _exists(connection: Connection, week: int) -> bool:
-    return connection.exec_driver_sql("SELECT to_regclass(%s)", (f"{_PREFIX}{week}",)).scalar() is not None
+    return ask(connection, "SELECT to_regclass(%s)", [f"{_PREFIX}{week}"]) != [(None,)]

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from metavox_collector.store.driver import ask
 from metavox_collector.store.rows import StagedRow
 
 T = TypeVar("T")
@@ -42,6 +43,11 @@ def add(connection: Connection, week: int, reports: Mapping[bytes, Sequence[Stag
     new = sorted(reports.keys() - known)  # by name, so that those of one page are together
     _insert(connection, tables[-1], [row for name in new for row in reports[name]])
     return len(new)
+
+
+def buried(connection: Connection, tombstones: Sequence[bytes]) -> set[bytes]:
+    """Those of the tombstones that are there."""
+    return _among(connection, "SELECT tombstone FROM deleted_report WHERE tombstone", tombstones)
 
 
 def rows(connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
@@ -126,7 +132,7 @@ def move(connection: Connection, week: int) -> None:
 
 
 def _names(connection: Connection) -> list[str]:
-    return list(connection.exec_driver_sql(_NAMED).scalars())
+    return [name for (name,) in ask(connection, _NAMED)]
 
 
 def _tables(connection: Connection, week: int) -> list[str]:
@@ -145,21 +151,26 @@ def _make(connection: Connection, week: int, end: str = "") -> str:
 
 
 def _known(connection: Connection, table: str, ids: Sequence[bytes]) -> set[bytes]:
-    known: set[bytes] = set()
-    for part in _chunked(ids):
-        marks = ", ".join("?" * len(part))
-        query = f"SELECT report_id FROM {table} WHERE position = 0 AND report_id IN ({marks})"  # noqa: S608
-        known.update(connection.exec_driver_sql(query, tuple(part)).scalars())
-    return known
+    return _among(connection, f"SELECT report_id FROM {table} WHERE position = 0 AND report_id", ids)  # noqa: S608
+
+
+def _among(connection: Connection, select: str, values: Sequence[bytes]) -> set[bytes]:
+    """What a query finds whose last words are to be ``IN`` and some values."""
+    found: set[bytes] = set()
+    for start in range(0, len(values), _CHUNKS[0]):
+        part = values[start : start + _CHUNKS[0]]
+        size = min(size for size in _CHUNKS if size >= len(part))
+        marks = ", ".join("?" * size)
+        padded = [*part, *[part[-1]] * (size - len(part))]
+        found.update(value for (value,) in ask(connection, f"{select} IN ({marks})", padded))
+    return found
 
 
 def _insert(connection: Connection, table: str, rows: Sequence[StagedRow]) -> None:
     for part in _chunked(rows):
         marks = ", ".join(["(?, ?, ?, ?, ?)"] * len(part))
-        connection.exec_driver_sql(
-            f"INSERT INTO {table} ({_COLUMNS}) VALUES {marks}",  # noqa: S608
-            tuple(itertools.chain.from_iterable(part)),
-        )
+        statement = f"INSERT INTO {table} ({_COLUMNS}) VALUES {marks}"  # noqa: S608
+        ask(connection, statement, [*itertools.chain.from_iterable(part)])
 
 
 def _chunked(items: Sequence[T]) -> Iterator[Sequence[T]]:

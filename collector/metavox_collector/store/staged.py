@@ -17,8 +17,6 @@ from metavox_collector.store.tables import Tables
 from metavox_privacy.report import Report
 from metavox_privacy.week import Week
 
-_AT_A_TIME = 1000  # below every SQLite's limit of variables, which is 32,766 or less
-
 
 class Staging(Protocol):
     """What each database does in its own way; a module for each. Weeks are numbers, like 202647."""
@@ -28,6 +26,9 @@ class Staging(Protocol):
 
     def add(self, connection: Connection, week: int, reports: Mapping[bytes, Sequence[StagedRow]]) -> int:
         """Insert the reports whose ids are not in the week; returns how many that were."""
+
+    def buried(self, connection: Connection, tombstones: Sequence[bytes]) -> set[bytes]:
+        """Those of the tombstones that are there."""
 
     def rows(self, connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
         """All rows of a week by report and position, about so many at a time."""
@@ -151,13 +152,10 @@ def delete_one(connection: Connection, tables: Tables, report_id: str, until: We
     return bool(found)
 
 
-def deleted_among(connection: Connection, tables: Tables, ids: Collection[str]) -> frozenset[str]:
+def deleted_among(connection: Connection, ids: Collection[str]) -> frozenset[str]:
     """Those of the ids that have a tombstone."""
     by_tombstone = {tombstone(report_id): report_id for report_id in ids}
-    names, column = list(by_tombstone), tables.deleted_report.c.tombstone
-    parts = (names[start : start + _AT_A_TIME] for start in range(0, len(names), _AT_A_TIME))
-    found = [name for part in parts for name in connection.scalars(select(column).where(column.in_(part)))]
-    return frozenset(by_tombstone[name] for name in found)
+    return frozenset(by_tombstone[name] for name in staging(connection).buried(connection, list(by_tombstone)))
 
 
 def tombstone(report_id: str) -> bytes:

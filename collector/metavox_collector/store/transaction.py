@@ -34,7 +34,7 @@ class Transaction:
 
     def closed_weeks(self) -> frozenset[Week]:
         """The weeks of which anything was ever released."""
-        return ledger.weeks(self.connection, self.tables)
+        return ledger.weeks(self.connection)
 
     def ledger(self) -> list[LedgerEntry]:
         """Every entry, first to last."""
@@ -58,7 +58,7 @@ class Transaction:
 
     def deleted_among(self, report_ids: Collection[str]) -> frozenset[str]:
         """Those of the names under which a report was deleted, or was to be."""
-        return staged.deleted_among(self.connection, self.tables, report_ids)
+        return staged.deleted_among(self.connection, report_ids)
 
     def staged_weeks(self) -> list[Week]:
         """The weeks of which something may be staged, oldest first."""
