@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from ipaddress import ip_network
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from metavox_collector.admission import Admission, Throttled
+from metavox_collector.admission import Action, Admission, Throttled, client_of
 from metavox_collector.clock import Clock, utc_now
-from metavox_collector.dataset.listing import listing
 from metavox_collector.delete import deletion
 from metavox_collector.errors import StoreUnavailable
 from metavox_collector.housekeeping import Housekeeping
 from metavox_collector.intake import Intake
-from metavox_collector.latest import latest
-from metavox_collector.observe import Counted, Health, Metrics, monitor, probes
+from metavox_collector.latest import datasets, latest
+from metavox_collector.observe import Counted, Health, Metrics, monitor, probes, tracing
+from metavox_collector.openapi import described
 from metavox_collector.receive import Limits, Receiver, no_such_method, no_such_path
 from metavox_collector.refusals import Refusals, media_of
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Busy, Stager
 from metavox_collector.store import Database
-from metavox_collector.traces import Traces
+from metavox_collector.traces import Traces, peer_of
 from metavox_privacy.schema import SCHEMA, Schema
 
+_TRACES = "/v1/traces"
+
 _ROUTES = {
-    "/v1/traces": "traces",
     "/v1/reports/": "reports",
     "/v1/releases/latest": "latest",
     "/v1/datasets": "datasets",
@@ -60,51 +62,52 @@ def create_app(
         NotAllowed: if it was born with a lower yearly cap than they say.
         StoreUnavailable: if it cannot be reached.
     """
-    database = _database(settings, schema)
-    metrics = Metrics()
-    stager = Stager(database, settings.accepted_for, room=settings.max_waiting_reports, metrics=metrics)
-    housekeeping = Housekeeping(database, clock, settings.accepted_for)
+    admission = Admission.of(settings, clock, counts)
+    spans = tracing(wanted=settings.own_traces)
+    database, metrics = _database(settings, schema), Metrics()
+    metrics.is_built(version("metavox"), schema.version)
+    room = settings.max_waiting_reports
+    stager = Stager(database, settings.accepted_for, room=room, metrics=metrics, tracing=spans)
+    house = Housekeeping(database, clock, settings.accepted_for, metrics.kept_house)
     health = Health(lambda: stager.is_full, partial(_look, database))
-    refusals = Refusals(metrics, settings.retry_after_s)
+    limits = Limits(settings.max_body_bytes, settings.max_inflated_bytes, settings.max_reports)
     traces = Traces(
-        admission=Admission.of(settings, clock, counts),
+        admission=admission,
         trusted=tuple(ip_network(network) for network in settings.trusted_proxies),
         intake=Intake(settings.max_body_bytes, settings.max_waiting_bytes, settings.body_timeout_s, metrics),
-        receiver=Receiver(
-            schema, Limits(settings.max_body_bytes, settings.max_inflated_bytes, settings.max_reports)
-        ),
+        receiver=Receiver(schema, limits),
         decoders=CapacityLimiter(settings.decoders),
         stager=stager,
         clock=clock,
         metrics=metrics,
-        refusals=refusals,
+        refusals=Refusals(metrics, settings.retry_after_s),
+        tracing=spans,
     )
+
+    def deleted() -> None:
+        metrics.deleted()
+        house.wake()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stager.start()
-        async with housekeeping.going_on():
+        async with house.going_on():
             yield
         await stager.drain()
+        spans.end()
         database.dispose()
 
-    app = _bare(lifespan)
-    app.router.routes.append(Route("/v1/traces", traces))
-    app.include_router(deletion(stager, clock, housekeeping.wake))
+    app = _Service(traces, lifespan)
+    app.include_router(deletion(stager, clock, admit=partial(_admit_deletion, traces), deleted=deleted))
     app.include_router(latest(database))
-    app.router.routes += probes(health)
+    app.include_router(datasets(database))
+    app.router.routes += [*probes(health), described(limits)]
     app.add_middleware(Counted, metrics=metrics, routes=_ROUTES)
-    _refuse(app, refusals)
+    _refuse(app, traces.refusals)
     app.state.database = database
     app.state.health = health
     app.state.monitor = monitor(health, metrics)
-    app.state.overload = refusals.overload
-
-    @app.get("/v1/datasets")
-    def datasets() -> dict[str, object]:
-        with database.read() as transaction:
-            return {"datasets": listing(transaction)}
-
+    app.state.overload = traces.refusals.overload
     return app
 
 
@@ -118,23 +121,39 @@ def _database(settings: Settings, schema: Schema) -> Database:
     )
 
 
+def _admit_deletion(traces: Traces, request: Request) -> None:
+    client = client_of(peer_of(request.scope), request.headers.getlist("x-forwarded-for"), traces.trusted)
+    traces.admission.admit_request(client, Action.DELETE)
+
+
 def _look(database: Database) -> None:
     """Raise unless reports could be staged."""
     with database.read() as transaction:
         transaction.closed_weeks()
 
 
-def _bare(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
-    # No page of documentation: FastAPI's loads scripts from elsewhere, which tells others who reads it.
-    # No redirect either: to whichever host the request named, and no sender of ours follows one.
-    return FastAPI(
-        title="MetaVox collector",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
+class _Service(FastAPI):
+    """FastAPI for everything but reports, which its layers would cost 50 µs each, an eighth of the time."""
+
+    def __init__(self, traces: Traces, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> None:
+        # No page of documentation: FastAPI's loads scripts from elsewhere, which tells others who reads it.
+        # No redirect either: to whichever host the request named, and no sender of ours follows one.
+        super().__init__(
+            title="MetaVox collector",
+            lifespan=lifespan,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
+        self._traces = traces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and scope["path"] == _TRACES:
+            await self._traces(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _refuse(app: FastAPI, refusals: Refusals) -> None:

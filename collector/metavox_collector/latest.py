@@ -1,4 +1,4 @@
-"""``GET /v1/releases/latest``: the newest release as one file, made once and kept in memory."""
+"""What was released, for whoever asks: a list of all, and the newest as one file, made once and kept in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from threading import Lock
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from metavox_collector.dataset.listing import listing
 from metavox_collector.dataset.newest import NewestRelease, newest_file
 from metavox_collector.store import Database
 from metavox_privacy.week import Week
@@ -14,8 +15,20 @@ from metavox_privacy.week import Week
 _HEADERS = {"Cache-Control": "public, max-age=3600", "Vary": "Accept-Encoding"}
 
 
+def datasets(database: Database) -> APIRouter:
+    """``GET /v1/datasets``: the releases for the purpose *publish*."""
+    router = APIRouter()
+
+    @router.get("/v1/datasets")
+    def listed() -> dict[str, object]:
+        with database.read() as transaction:
+            return {"datasets": listing(transaction)}
+
+    return router
+
+
 def latest(database: Database) -> APIRouter:
-    """The endpoint; it answers 404 until something is released for the purpose *publish*."""
+    """``GET /v1/releases/latest``: the newest for *publish*; 404 until there is one."""
     router, making = APIRouter(), Lock()
     kept: dict[Week, NewestRelease] = {}  # of one week: a release never changes
 

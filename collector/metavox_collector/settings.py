@@ -80,6 +80,9 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="port for monitoring (`/metrics`, `/ready`, `/health`), if any"
     )
     log_format: Literal["text", "json"] = Field("text", description="how warnings and errors are written to stderr")
+    own_traces: bool = Field(
+        False, description="traces of the service itself are sent to where `OTEL_EXPORTER_OTLP_ENDPOINT` says"
+    )
     tls_cert: Path | None = Field(None, description="PEM file of the certificate and its chain; needs `tls_key`")
     tls_key: Path | None = Field(None, description="PEM file of the private key; needs `tls_cert`")
     trusted_proxies: Networks = Field(

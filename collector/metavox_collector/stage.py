@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from metavox_collector import commit
 from metavox_collector.commit import Deletion, Delivery
 from metavox_collector.groups import GroupCommit
-from metavox_collector.observe import Metrics
+from metavox_collector.observe import Metrics, Tracing
 from metavox_collector.store import Database
 from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.week import Week
@@ -44,9 +44,19 @@ class Stager:
         accepted_for: How long after its end a week's reports are taken.
         room: Most reports that may wait for a transaction at a time.
         metrics: Where groups are counted.
+        tracing: Where they are traced.
     """
 
-    def __init__(self, database: Database, accepted_for: timedelta, *, room: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        database: Database,
+        accepted_for: timedelta,
+        *,
+        room: int,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing or Tracing()
         self._database = database
         self._accepted_for = accepted_for
         self._room = room
@@ -114,7 +124,9 @@ class Stager:
         """The outcomes in order. Deletions first, so that a report that arrives beside its own is not stored."""
         deletions = [item for item in group if isinstance(item, Deletion)]
         deliveries = [item for item in group if isinstance(item, Delivery)]
-        with self._metrics.group(sum(len(item.reports) for item in deliveries)):
+        reports = sum(len(item.reports) for item in deliveries)
+        span = self._tracing.span("commit", reports=reports, deletions=len(deletions))
+        with span, self._metrics.group(reports):
             deleted = iter(commit.delete(self._database, deletions))
             stored = iter(commit.store(self._database, deliveries))
         return [next(deleted) if isinstance(item, Deletion) else next(stored) for item in group]

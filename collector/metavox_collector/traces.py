@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 from metavox_collector.admission import Action, Admission, Network, client_of
 from metavox_collector.clock import Clock
 from metavox_collector.intake import Intake
-from metavox_collector.observe import Metrics
-from metavox_collector.receive import Headers, Receiver, answer, no_such_method, understand
+from metavox_collector.observe import Metrics, Tracing
+from metavox_collector.receive import Headers, Media, Receiver, answer, no_such_method, understand
 from metavox_collector.refusals import Refusals, media_of
 from metavox_collector.stage import Stager
 from metavox_privacy.report import Report
@@ -38,6 +38,7 @@ class Traces:
         clock: What time it is.
         metrics: Where it is counted.
         refusals: What is answered when it goes wrong.
+        tracing: Where it is traced.
     """
 
     admission: Admission
@@ -49,33 +50,37 @@ class Traces:
     clock: Clock
     metrics: Metrics
     refusals: Refusals
+    tracing: Tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         fields = Fields(scope=scope)
-        try:
-            if scope["method"] != "POST":
-                raise no_such_method("POST")
-            response = await self._take(fields, peer_of(scope), receive)
-        except Exception as error:
-            response = self.refusals.response(error, media_of(fields))
+        with self.tracing.span("receive") as span:
+            try:
+                if scope["method"] != "POST":
+                    raise no_such_method("POST")
+                response = await self._take(fields, peer_of(scope), receive)
+            except Exception as error:
+                response = self.refusals.response(error, media_of(fields))
+            if span is not None:
+                span.set_attribute("http.response.status_code", response.status_code)
+        self.metrics.answered("traces", response.status_code)
         await response(scope, receive, send)
 
     async def _take(self, fields: Fields, peer: str | None, receive: Receive) -> Response:
-        client = client_of(peer, fields.getlist("x-forwarded-for"), self.trusted)
+        client = client_of(peer, fields.getlist("x-forwarded-for"), self.trusted) if self.trusted else peer
         self.admission.authorize(fields.get("authorization"))
         self.admission.admit_request(client, Action.SEND)
         headers = Headers.read(fields, self.receiver.limits)
         async with self.intake.body(receive) as body:
             decoded = await self._understood(headers, body)
-            reports = sum(isinstance(item, Report) for item in decoded)
-            self.admission.admit(client, reports)
+            self.admission.admit(client, sum(isinstance(item, Report) for item in decoded))
             rejected = await self.stager.stage(decoded, self.clock())
         self._count(decoded, rejected)
         return Response(answer(rejected, headers.media), media_type=headers.media.value)
 
     async def _understood(self, headers: Headers, body: bytes) -> list[Report | Rejected]:
-        if len(body) <= _SMALL:
+        if len(body) <= _SMALL and headers.media is Media.PROTOBUF:  # JSON costs 50 times as much
             return understand(headers, body, self.receiver)
         return await to_thread.run_sync(understand, headers, body, self.receiver, limiter=self.decoders)
 

@@ -3,5 +3,6 @@
 from metavox_collector.observe.health import Health
 from metavox_collector.observe.metrics import Metrics
 from metavox_collector.observe.monitor import Counted, monitor, probes
+from metavox_collector.observe.spans import Tracing, tracing
 
-__all__ = ["Counted", "Health", "Metrics", "monitor", "probes"]
+__all__ = ["Counted", "Health", "Metrics", "Tracing", "monitor", "probes", "tracing"]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from metavox_collector.app import create_app
 from metavox_collector.clock import fixed
 from metavox_collector.settings import Settings
-from metavox_collector.stage import Stager
 from metavox_collector.store import Database
 from metavox_privacy.wire import encode
 from tests.spans import WEEK, example_report
@@ -37,6 +36,22 @@ def ask(app: Any, method: str, path: str, **what: Any) -> httpx.Response:
 
 def post(app: Any, body: Any) -> httpx.Response:
     return ask(app, "POST", "/v1/traces", content=body, headers=HEADERS)
+
+
+def during(app: Any, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
+    """What a client does while the service runs."""
+
+    async def go() -> Any:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector")
+        async with app.router.lifespan_context(app), client:
+            return await work(client)
+
+    return asyncio.run(go())
+
+
+def numbers(app: Any) -> str:
+    """What Prometheus reads."""
+    return str(ask(app.state.monitor, "GET", "/metrics").text)
 
 
 def status(response: httpx.Response) -> tuple[int, int, str]:
@@ -90,8 +105,8 @@ def test_a_busy_database_is_503_with_a_time_to_wait(make_app, url, schema):
     assert post(patient, encode([example_report(schema=schema)], schema)).content == b""
 
 
-def test_a_listing_from_a_database_that_fails_is_503(make_app, url, schema, tmp_path):
-    app = make_app(Settings(db=url), schema=schema)
+def test_a_listing_from_a_database_that_fails_is_503(make_app, sqlite_url, schema, tmp_path):
+    app = make_app(Settings(db=sqlite_url), schema=schema)
     assert ask(app, "GET", "/v1/datasets").json() == {"datasets": []}
     with closing(sqlite3.connect(tmp_path / "collector.db")) as other:
         other.execute("DROP TABLE released_cell")
@@ -122,65 +137,161 @@ def test_a_fault_of_ours_is_a_status_that_tells_the_sender_nothing(make_app, set
 
 
 def test_the_operator_is_told_once_why_the_database_cannot_be_used(make_app, url, schema, caplog):
-    impatient = Settings(db=url, busy_timeout_s=0.01)
+    impatient = Settings(db=url, busy_timeout_s=0.05)
     app = make_app(impatient, clock=fixed(WEEK.end), schema=schema)
     report = example_report(schema=schema)
 
-    async def ask_three_times() -> list[int]:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
-            what = {"content": encode([report], schema), "headers": HEADERS}
-            return [(await client.post("/v1/traces", **what)).status_code for _ in range(3)]
+    async def ask_three_times(client: httpx.AsyncClient) -> list[int]:
+        what = {"content": encode([report], schema), "headers": HEADERS}
+        return [(await client.post("/v1/traces", **what)).status_code for _ in range(3)]
 
     other = Database.existing(url, schema)
     with other.write():
-        assert asyncio.run(ask_three_times()) == [503] * 3
+        assert during(app, ask_three_times) == [503] * 3
     other.dispose()
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "metavox_collector.app"]
-    assert "OperationalError" in said
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "metavox_collector.refusals"]
+    assert "the database could not be used: " in said
     assert report.report_id not in caplog.text
-
-
-def test_the_hourly_expiry_outlives_any_error(make_app, settings, schema, caplog, monkeypatch):
-    asked: list[datetime] = []
-
-    def expire(_stager: Stager, now: datetime) -> int:
-        asked.append(now)
-        raise RuntimeError("a word of somebody's")
-
-    async def two_hours() -> None:
-        transport = app.router.lifespan_context(app)
-        async with transport:
-            while len(asked) < 2:
-                await asyncio.sleep(0.01)
-
-    monkeypatch.setattr(Stager, "expire", expire)
-    monkeypatch.setattr("metavox_collector.housekeeping.HOUR", 0.01)
-    app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
-    asyncio.run(asyncio.wait_for(two_hours(), 20))
-    assert "expired reports could not be destroyed (RuntimeError)" in caplog.text
-    assert "somebody" not in caplog.text
+    assert f'metavox_collector_database_errors_total{{kind="{said.split(": ")[1].split(";")[0]}"}} 3.0' in numbers(
+        app
+    )
 
 
 def test_senders_that_wait_for_a_close_keep_nobody_from_reading(make_app, url, schema):
     app = make_app(Settings(db=url, busy_timeout_s=20), clock=fixed(WEEK.end), schema=schema)
     bodies = [encode([example_report(token=bytes([i]), schema=schema)], schema) for i in range(50)]
 
-    async def read_while_they_wait() -> tuple[list[int], list[int]]:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://collector") as client:
-            with closing_week.write():
-                sent = [client.post("/v1/traces", content=body, headers=HEADERS) for body in bodies]
-                senders = asyncio.gather(*sent)
-                while threading.active_count() <= 40:
-                    await asyncio.sleep(0.01)
-                read = [await asyncio.wait_for(client.get(path), 5) for path in ("/health", "/v1/datasets")]
-                assert not senders.done()
-            return [response.status_code for response in read], [r.status_code for r in await senders]
+    async def read_while_they_wait(client: httpx.AsyncClient) -> tuple[list[int], list[int]]:
+        with closing_week.write():
+            sent = [client.post("/v1/traces", content=body, headers=HEADERS) for body in bodies]
+            senders = asyncio.gather(*sent)
+            await asyncio.sleep(0.2)
+            read = [await asyncio.wait_for(client.get(path), 5) for path in ("/health", "/ready", "/v1/datasets")]
+            assert not senders.done()
+        return [response.status_code for response in read], [r.status_code for r in await senders]
 
     closing_week = Database.existing(url, schema)
-    assert asyncio.run(read_while_they_wait()) == ([200, 200], [200] * 50)
+    assert during(app, read_while_they_wait) == ([200, 200, 200], [200] * 50)
     closing_week.dispose()
+
+
+def test_what_there_is_no_room_for_is_429_with_a_time_to_wait_and_the_rest_is_stored(make_app, url, schema):
+    settings = Settings(db=url, max_waiting_reports=2, retry_after_s=7)
+    app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
+    bodies = [encode([example_report(token=bytes([i]), schema=schema)], schema) for i in range(9)]
+
+    async def all_at_once(client: httpx.AsyncClient) -> tuple[list[int], set[str | None], int]:
+        with closing_week.write():
+            sent = [asyncio.ensure_future(client.post("/v1/traces", content=b, headers=HEADERS)) for b in bodies]
+            await asyncio.sleep(0.2)
+            ready = await client.get("/ready")
+        answers = await asyncio.gather(*sent)
+        return (
+            sorted(answer.status_code for answer in answers),
+            {answer.headers.get("retry-after") for answer in answers},
+            ready.status_code,
+        )
+
+    closing_week = Database.existing(url, schema)
+    assert during(app, all_at_once) == ([200, 200] + [429] * 7, {None, "7"}, 503)
+    closing_week.dispose()
+    assert 'metavox_collector_throttled_total{reason="busy"} 7.0' in numbers(app)
+
+
+def test_bodies_that_are_more_together_than_may_be_held_are_429(make_app, url, schema):
+    app = make_app(Settings(db=url, max_waiting_bytes=2**20, max_body_bytes=2**20), schema=schema)
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"\0" * (2**20 - 100)
+        await asyncio.sleep(0.5)
+        yield b"\0"
+
+    async def two(client: httpx.AsyncClient) -> list[int]:
+        first = asyncio.ensure_future(client.post("/v1/traces", content=stalled(), headers=HEADERS))
+        await asyncio.sleep(0.1)
+        second = await client.post("/v1/traces", content=b"\0" * 200, headers=HEADERS)
+        return [second.status_code, (await first).status_code]
+
+    assert during(app, two) == [429, 400]
+    assert "metavox_collector_body_bytes 0.0" in numbers(app)
+
+
+def test_a_database_that_has_gone_makes_the_service_unready_and_not_dead(make_app, sqlite_url, schema, tmp_path):
+    app = make_app(Settings(db=sqlite_url), schema=schema)
+
+    async def probe(client: httpx.AsyncClient) -> list[int]:
+        with closing(sqlite3.connect(tmp_path / "collector.db")) as other:
+            other.execute("ALTER TABLE ledger RENAME TO elsewhere")
+        return [(await client.get(path)).status_code for path in ("/health", "/ready")]
+
+    assert during(app, probe) == [200, 503]
+
+
+def test_a_process_that_is_about_to_end_is_not_ready(make_app, settings, schema):
+    app = make_app(settings, schema=schema)
+    app.state.health.is_draining = True
+    response = ask(app, "GET", "/ready")
+    assert (response.status_code, response.json()) == (503, {"status": "draining"})
+
+
+def test_numbers_say_what_was_done_and_nothing_of_who_asked_for_it(make_app, settings, schema):
+    app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
+    token = b"\7" * 32
+    good = example_report(token=token, schema=schema)
+    early = replace(example_report(token=b"early", schema=schema), week=replace(WEEK, number=WEEK.number + 1))
+
+    async def a_little_of_everything(client: httpx.AsyncClient) -> None:
+        headers = HEADERS | {"User-Agent": "telltale", "X-Forwarded-For": "192.0.2.77", "traceparent": "telltale"}
+        await client.post("/v1/traces", content=encode([good, early], schema), headers=headers)
+        await client.delete(f"/v1/reports/{token.hex()}", headers=headers)
+        await client.get("/telltale", headers=headers)
+
+    during(app, a_little_of_everything)
+    said = numbers(app)
+    for line in (
+        'requests_total{code="200",route="traces"} 1.0',
+        'requests_total{code="204",route="reports"} 1.0',
+        'requests_total{code="404",route="other"} 1.0',
+        "spans_accepted_total 1.0",
+        'spans_rejected_total{reason="week_not_over"} 1.0',
+        "deletions_total 1.0",
+        "commit_reports_count 2.0",
+    ):
+        assert f"metavox_collector_{line}\n" in said
+    assert "telltale" not in said
+    assert "192.0.2.77" not in said
+    assert token.hex() not in said
+
+
+def test_a_proxy_that_is_trusted_says_whose_budget_is_used(make_app, url, schema):
+    settings = Settings(db=url, sends_per_minute=1, trusted_proxies=("127.0.0.1",), unlimited_networks=())
+    app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
+
+    async def three(client: httpx.AsyncClient) -> list[int]:
+        clients = ("192.0.2.1", "192.0.2.1", "evil, 192.0.2.2")
+        sent = [await client.post("/v1/traces", headers=HEADERS | {"X-Forwarded-For": who}) for who in clients]
+        assert sent[1].headers["retry-after"] == "60"
+        return [answer.status_code for answer in sent]
+
+    assert during(app, three) == [200, 429, 200]
+
+
+def test_nobody_else_says_whose_budget_is_used(make_app, url, schema):
+    settings = Settings(db=url, sends_per_minute=1, unlimited_networks=())
+    app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
+
+    async def two(client: httpx.AsyncClient) -> list[int]:
+        clients = ("192.0.2.1", "192.0.2.2")
+        sent = [await client.post("/v1/traces", headers=HEADERS | {"X-Forwarded-For": who}) for who in clients]
+        return [answer.status_code for answer in sent]
+
+    assert during(app, two) == [200, 429]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
+def test_another_method_is_405_and_says_which_is_right(make_app, settings, schema, method):
+    response = ask(make_app(settings, schema=schema), method, "/v1/traces")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
 def test_nobody_is_sent_to_the_host_that_a_request_names(make_app, settings, schema):
@@ -188,6 +299,6 @@ def test_nobody_is_sent_to_the_host_that_a_request_names(make_app, settings, sch
     assert (response.status_code, "location" in response.headers) == (404, False)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
-def test_there_is_no_page_that_loads_from_elsewhere(make_app, settings, schema, path):
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/metrics"])
+def test_there_is_no_page_that_loads_from_elsewhere_and_no_numbers_for_everybody(make_app, settings, schema, path):
     assert ask(make_app(settings, schema=schema), "GET", path).status_code == 404
