@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from metavox_collector.cli.options import parse_week
 from metavox_collector.clock import utc_now
+from metavox_collector.errors import NotAllowed
 from metavox_collector.load.bodies import Encoding, Request, requests, templates
 from metavox_collector.load.connection import Target
 from metavox_collector.load.outcome import Outcome
@@ -44,6 +45,9 @@ def load(
         float,
         typer.Option(help="For how many seconds to try again what was not taken, as Retry-After says.", min=0),
     ] = 0,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the token of a closed fleet's sender.")
+    ] = None,
     ids: Annotated[
         Path | None, typer.Option(help="A new file for the ids of the acknowledged reports, one a line.")
     ] = None,
@@ -59,16 +63,29 @@ def load(
             if file is not None:
                 file.writelines(f"{name}\n" for name in request.reports)
 
-        headers = {"Content-Type": "application/x-protobuf"}
-        if encoding is not Encoding.identity:
-            headers["Content-Encoding"] = encoding.value
-        wanted = Load(Target.parse(url, headers), connections, seconds, retry, write)
+        wanted = Load(Target.parse(url, _headers(encoding, token_file)), connections, seconds, retry, write)
         bodies = requests(templates(weeks, SCHEMA), number, together=reports_per_request, encoding=encoding)
         progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         outcome = send(wanted, _counted(bodies, progress, number))
     _print(outcome, as_json=as_json)
     if not outcome.is_whole:
         raise typer.Exit(1)
+
+
+def _headers(encoding: Encoding, token_file: Path | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/x-protobuf"}
+    if encoding is not Encoding.identity:
+        headers["Content-Encoding"] = encoding.value
+    if token_file is not None:
+        headers["Authorization"] = f"Bearer {_first_line(token_file)}"
+    return headers
+
+
+def _first_line(file: Path) -> str:
+    line = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+    if not line.isascii() or not line.isprintable() or not line:
+        raise NotAllowed(f"the first line of {file} is no token; metavox-collector token makes one")
+    return line
 
 
 def _counted(bodies: Iterable[Request], progress: Progress, total: int | None) -> Iterator[Request]:

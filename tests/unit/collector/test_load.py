@@ -111,6 +111,7 @@ class Fake(ThreadingHTTPServer):
     def __init__(self, answers: Iterator[tuple[int, dict[str, str], bytes]], *, keeps: bool = True) -> None:
         self.answers = answers
         self.received: list[bytes] = []
+        self.authorizations: list[str | None] = []
         self.connections = 0
         fake = self
 
@@ -124,6 +125,7 @@ class Fake(ThreadingHTTPServer):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 fake.received.append(body)
+                fake.authorizations.append(self.headers["Authorization"])
                 status, headers, answer = next(fake.answers)
                 if status == 0:  # hang up
                     self.close_connection = True
@@ -319,3 +321,14 @@ def test_the_verb_ends_with_status_1_when_not_all_was_taken():
     assert done.exit_code == 1
     assert "2 answered 200, 1 answered 429" in done.stdout
     assert "not all was taken" in done.stdout
+
+
+def test_the_verb_shows_the_token_that_a_file_holds(tmp_path):
+    words = ["load", "--week", "2026-W47", "--reports", "1", "--token-file", str(tmp_path / "token")]
+    (tmp_path / "token").write_text("a fleet's token\nand more\n", encoding="ascii")
+    with answering() as fake:
+        assert CliRunner().invoke(app, [*words, "--url", fake.url]).exit_code == 0
+        assert fake.authorizations == ["Bearer a fleet's token"]
+        (tmp_path / "token").write_text("\n", encoding="ascii")
+        assert "is no token" in str(CliRunner().invoke(app, [*words, "--url", fake.url]).exception)
+        assert len(fake.received) == 1
