@@ -11,7 +11,7 @@ from metavox_collector.close import require_intact
 from metavox_collector.operate.findings import Finding, error, ok, warning
 from metavox_collector.packing import Packing
 from metavox_collector.settings import Settings
-from metavox_collector.store import Database, StagedRow, Transaction, inspection
+from metavox_collector.store import Database, StagedRow, Transaction, copies, inspection
 from metavox_privacy.budget import GENESIS, LedgerBroken, LedgerEntry, verify
 from metavox_privacy.week import Week
 
@@ -35,6 +35,7 @@ def check(database: Database, settings: Settings, now: datetime) -> Iterator[Fin
         yield ok("server", server.name)
         yield ok("revision", str(inspection.revision(transaction)))
         yield from durability(server)
+        yield from permissions(settings)
         yield from _structure(transaction)
         yield from _ledger(transaction)
         yield from _staged(transaction, settings, now)
@@ -61,6 +62,16 @@ def durability(server: inspection.Server) -> Iterator[Finding]:
         yield ok("durability", ", ".join(f"{name} {value}" for name, value in held.items()))
     if held.get("data_checksums") == "off":
         yield warning("checksums", "the server keeps none of its pages; stop it once and run pg_checksums --enable")
+
+
+def permissions(settings: Settings) -> Iterator[Finding]:
+    """Whether others on this machine may read what SQLite holds."""
+    if not settings.db.startswith("sqlite"):
+        return
+    file = copies.file_of(settings.db).absolute()
+    for part in (file, *(file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm"))):
+        if part.exists() and part.stat().st_mode & 0o077:
+            yield error("permissions", f"others may read {part}; run: chmod 600 {part}")
 
 
 def _structure(transaction: Transaction) -> Iterator[Finding]:

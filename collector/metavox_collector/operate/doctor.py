@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 
 from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable
 from metavox_collector.operate import pg_tools, tls
-from metavox_collector.operate.check import durability
+from metavox_collector.operate.check import durability, permissions
 from metavox_collector.operate.findings import Finding, error, ok, warning
 from metavox_collector.operate.unsafe import unsafe
 from metavox_collector.serve.listen import is_loopback
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database, copies, inspection
 from metavox_privacy.schema import Schema
+from metavox_privacy.week import Week
 
 OLDEST_POSTGRESQL = 15
 _SKEW = timedelta(seconds=5)
@@ -100,8 +101,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(file.parent).free
     finding = ok if free > _ROOM else warning
     yield finding("disk", f"{free / 2**30:.1f} GiB are free under {file.parent}; a million reports take 1 GiB")
-    if file.exists() and file.stat().st_mode & 0o077:
-        yield error("permissions", f"others may read {file}; run: chmod 600 {file}")
+    yield from permissions(settings)
 
 
 def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
@@ -131,8 +131,9 @@ def _is_there(settings: Settings) -> bool:
 def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
     yield _kind(database, settings)
     with database.read() as transaction:
-        server = inspection.server(transaction)
+        server, closed = inspection.server(transaction), transaction.closed_weeks()
     yield from durability(server)
+    yield from _past(closed, now)
     if database.dialect == "postgresql":
         yield _version(server)
         yield _clock(server, now)
@@ -148,6 +149,12 @@ def _kind(database: Database, settings: Settings) -> Finding:
     except NotAllowed as refused:
         return error("database", str(refused))
     return ok("database", "it is there, of this revision and of this kind")
+
+
+def _past(closed: frozenset[Week], now: datetime) -> Iterator[Finding]:
+    """Whether this machine's clock is behind what has happened already."""
+    if closed and max(closed).end > now:
+        yield error("clock", f"{max(closed)} was released and by this machine's clock is not over; run NTP")
 
 
 def _version(server: inspection.Server) -> Finding:

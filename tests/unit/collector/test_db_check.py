@@ -11,7 +11,7 @@ from metavox_collector.operate.check import check, durability
 from metavox_collector.operate.findings import any_error
 from metavox_collector.store import Database, inspection, week_number
 from tests.spans import WEEK
-from tests.unit.collector.releases import AFTER, CAP, NEXT, generous, released, stage_fleet
+from tests.unit.collector.releases import AFTER, CAP, NEXT, generous, released, stage_fleet, staged
 
 
 @pytest.fixture
@@ -96,16 +96,27 @@ def test_reports_of_a_week_that_was_released_are_found(database, url, found):
 def test_a_file_with_a_broken_page_is_found(sqlite_url, schema, tmp_path):
     made = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
     stage_fleet(made, 300)
+    name = staged(made)[150].report_id
     made.scrub()
     made.dispose()
     file = tmp_path / "collector.db"
     content = bytearray(file.read_bytes())
-    content[-4096 * 3 + 8 : -4096 * 3 + 16] = b"\xff" * 8
+    page = content.index(name) // 4096 * 4096
+    content[page + 8 : page + 16] = b"\xff" * 8  # where the first rows of the page lie
     file.write_bytes(content)
     again = Database.existing(sqlite_url, schema)
     with again.read() as transaction:
         assert inspection.damages(transaction)
     again.dispose()
+
+
+def test_a_file_that_others_may_read_is_found(sqlite_url, schema, tmp_path):
+    made = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
+    (tmp_path / "collector.db-wal").chmod(0o640)
+    assert errors(check(made, generous(sqlite_url), AFTER)) == [
+        f"others may read {tmp_path}/collector.db-wal; run: chmod 600 {tmp_path}/collector.db-wal"
+    ]
+    made.dispose()
 
 
 @pytest.mark.parametrize(

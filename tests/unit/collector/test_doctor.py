@@ -16,7 +16,8 @@ from metavox_collector.operate.doctor import examine
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from tests.postgres import binaries
-from tests.unit.collector.releases import CAP
+from tests.spans import WEEK
+from tests.unit.collector.releases import CAP, released
 
 NOW = datetime.now(timezone.utc)
 
@@ -89,6 +90,18 @@ def test_a_clock_that_is_not_the_databases_is_an_error(postgres_url, schema):
     level, says = found(settings, schema, now=datetime.now(timezone.utc) + timedelta(minutes=2))["clock"]
     assert level == "error"
     assert "run NTP on both" in says
+
+
+def test_a_clock_behind_the_last_close_is_an_error(database, url, schema):
+    released(database, url)
+    level, says = found(Settings(db=url, yearly_cap_nano_rho=CAP), schema, now=WEEK.end - timedelta(hours=1))[
+        "clock"
+    ]
+    assert level == "error"
+    assert (
+        url.startswith("postgresql")
+        or says == f"{WEEK} was released and by this machine's clock is not over; run NTP"
+    )
 
 
 def test_a_database_file_that_others_may_read_is_an_error(sqlite_url, schema, tmp_path):
