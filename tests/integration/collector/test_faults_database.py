@@ -32,8 +32,8 @@ from tests.integration.collector.running import (
 from tests.postgres import Server, server
 from tests.spans import example_report
 
-REPORTS = 600
-SOME = REPORTS // 5
+REPORTS = 1200
+SOME = 200
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,6 @@ def test_an_sqlite_that_another_process_locks_is_told_and_taken_afterwards(on_sq
             other.execute("BEGIN IMMEDIATE")
             assert_retryable(on_sqlite.post(body(b"locked")))
             other.execute("ROLLBACK")
-    assert going.outcome.statuses[503] > 0
     assert_all_are_staged_once(on_sqlite.db, going)
 
 
