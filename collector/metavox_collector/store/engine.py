@@ -36,7 +36,7 @@ def open_engine(url: str, busy_timeout: float) -> Engine:
             parsed = postgres.with_driver(parsed)
         else:
             raise WrongDatabase(f"{kind} is no database for a collector; {_WRITE_IT}")
-        options = postgres.engine_options(busy_timeout) if kind == "postgresql" else {}
+        options = postgres.engine_options(parsed, busy_timeout) if kind == "postgresql" else {}
         # Parameters may be a person's report: they are kept out of every message and log.
         engine = create_engine(parsed, hide_parameters=True, **options)
     except ImportError as error:
@@ -46,7 +46,7 @@ def open_engine(url: str, busy_timeout: float) -> Engine:
     if kind == "sqlite":
         sqlite.prepare(engine, busy_timeout)
     else:
-        postgres.prepare(engine)
+        postgres.prepare(engine, busy_timeout)
     return engine
 
 

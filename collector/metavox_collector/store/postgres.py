@@ -26,29 +26,38 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
-def engine_options(busy_timeout: float) -> dict[str, Any]:
+def engine_options(url: URL, busy_timeout: float) -> dict[str, Any]:
     """What an engine is made with.
 
     Args:
-        busy_timeout: How long to wait for a lock and for a connection, in seconds.
+        url: Where parameters of libpq's may stand, which come first.
+        busy_timeout: How long to wait for a connection, in seconds.
     """
-    patience = max(int(busy_timeout * 1000), 1)  # to PostgreSQL 0 is for ever
+    ours = {"connect_timeout": max(int(busy_timeout), 2), **_NOTICED}
     return {
         "pool_pre_ping": True,  # a connection that the server's restart has cut is replaced and not told
         "pool_timeout": busy_timeout,
-        "connect_args": {
-            "connect_timeout": max(int(busy_timeout), 2),
-            "options": f"-c lock_timeout={patience}",
-        },
+        "connect_args": {name: value for name, value in ours.items() if name not in url.query},
     }
 
 
-def prepare(engine: Engine) -> None:
-    """Have every connection answer a commit when it is on the disk, whatever the server's default is."""
+_NOTICED = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""So that a server whose machine or network is gone is noticed within half a minute, and not after hours."""
+
+
+def prepare(engine: Engine, busy_timeout: float) -> None:
+    """Have every connection wait no longer for a lock than is said, and answer a commit when it is on the disk.
+
+    Args:
+        engine: Whose connections.
+        busy_timeout: In seconds.
+    """
+    patience = max(int(busy_timeout * 1000), 1)  # to PostgreSQL 0 is for ever
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {patience}")
             cursor.execute("SHOW synchronous_commit")
             if cursor.fetchone() == ("off",):
                 cursor.execute("SET synchronous_commit = on")

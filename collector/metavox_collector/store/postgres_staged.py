@@ -43,7 +43,7 @@ SELECT count(*) FROM claimed
 
 def weeks(connection: Connection) -> list[int]:
     """The weeks that have a partition."""
-    return [int(name[len(_PREFIX) :]) for name in connection.exec_driver_sql(_PARTITIONS).scalars()]
+    return [int(name[len(_PREFIX) :]) for (name,) in ask(connection, _PARTITIONS)]
 
 
 def make(connection: Connection, week: int) -> None:
@@ -153,4 +153,5 @@ def move(_connection: Connection, _week: int) -> None:
 
 
 def _exists(connection: Connection, week: int) -> bool:
-    return ask(connection, "SELECT to_regclass(%s)", [f"{_PREFIX}{week}"]) != [(None,)]
+    # Not by to_regclass, which remembers that there was none while another transaction made one.
+    return week in weeks(connection)

@@ -42,6 +42,7 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "cache_size=-16384",  # in KiB: the inner pages of a week of some million reports
             "secure_delete=ON",  # destroyed reports are overwritten, not only unlinked
             "temp_store=MEMORY",  # nothing that is staged goes into a file under /var/tmp
         ):

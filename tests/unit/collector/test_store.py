@@ -6,7 +6,9 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -237,6 +239,25 @@ def test_of_two_deliveries_of_one_name_the_first_is_kept_whole(database, schema)
     with database.read() as transaction:
         kept = {report.report_id: len(report.cells) for report in transaction.staged_reports(WEEK, "publish")}
     assert kept == {long.report_id: 2, report_id(1): 1}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_of_two_contents_of_one_name_at_the_same_moment_one_is_stored_whole(database, url, schema, kept):
+    long, short = example_report(*spans, schema=schema), example_report(schema=schema)
+    patient, stored = Database.existing(url, schema, busy_timeout=20), []
+    with suppress(KeyError), database.staging({WEEK}) as transaction:
+        transaction.add_reports([short])
+        second = threading.Thread(target=lambda: stored.append(stage(patient, long)))
+        second.start()
+        second.join(0.1)
+        assert second.is_alive()
+        if not kept:
+            raise KeyError
+    second.join()
+    patient.dispose()
+    with database.read() as transaction:
+        assert list(transaction.staged_reports(WEEK, "publish")) == [short if kept else long]
+    assert stored == [0 if kept else 1]
 
 
 def test_the_same_name_may_be_of_two_weeks(database):
