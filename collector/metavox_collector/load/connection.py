@@ -1,7 +1,7 @@
 """One kept-alive HTTP/1.1 connection that posts bodies, one at a time.
 
-An HTTP library costs 300 to 700 µs a request here, several times what the collector itself takes; httptools, the
-parser that the service uses too, makes it 40.
+With httptools, the parser that the service uses too, and nothing around it a request costs 15 µs. An HTTP library
+takes some hundreds, as much as the collector does to store what is in the request.
 """
 
 from __future__ import annotations
