@@ -105,7 +105,12 @@ def write(path: Path, record: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, print and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--spans", type=int, default=100_000, help="how many each of ours is sent; bodies of more are not all made ahead")
+    parser.add_argument(
+        "--spans",
+        type=int,
+        default=100_000,
+        help="how many each of ours is sent; bodies of more are not all made ahead",
+    )
     parser.add_argument("--peer-spans", type=int, default=4000, help="how many each peer is sent")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--only", default="", help="receivers whose name holds this")
