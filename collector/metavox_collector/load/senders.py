@@ -18,8 +18,8 @@ RETRYABLE = frozenset((429, 502, 503, 504))
 """What OTLP/HTTP lets a sender try again."""
 
 _AHEAD = 32 * 2**20
-"""Bytes of bodies that are made before the clock starts: 107,000 cells in requests of a report. A cell takes 20 µs to
-make, and 4 to send."""
+"""Bytes of bodies that are made before the clock starts: 107,000 cells in requests of a report. A cell takes
+20 µs to make, and 4 to send."""
 
 _PAUSE = 0.2
 """Seconds before another try where no Retry-After says for how long to wait."""
