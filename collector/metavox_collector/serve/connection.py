@@ -23,6 +23,7 @@ MOST_PIPELINED = 16
 _LEAST_READ = 2**14
 """Bytes of an answer that must have been read from one look to the next."""
 
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
 _BUSY = object()
 
 _LOG = logging.getLogger(__name__)
@@ -95,6 +96,9 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         if len(self.pipeline) >= MOST_PIPELINED:
             raise httptools.HttpParserError("too many requests at a time")
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            # The parser would skip the body, and an empty request be answered 200: acknowledged, and lost.
+            raise httptools.HttpParserError("a body beside an upgrade")
         is_full = len(self.connections) > self.bounds.connections
         self.app = self.bounds.overload if is_full else self.config.loaded_app
         super().on_headers_complete()
@@ -109,7 +113,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if no upgrade were asked for (RFC 9110, section 7.8), and close, for the parser has ended."""
+        """Answer as if none were asked for (RFC 9110, section 7.8), and close: the parser has ended."""
         if self.cycle is not None:
             self.cycle.keep_alive = False
 

@@ -53,6 +53,15 @@ def supervise(task: Task, settings: Settings, say_ready: Callable[[], None]) -> 
         return asyncio.run(_Supervisor(task, patience, shared).run(settings.workers, say_ready))
 
 
+def pause_after(deaths: int) -> float:
+    """Seconds until the next start: a tenth at first, twice as long for each other end within a minute.
+
+    Args:
+        deaths: How many workers ended within the last minute.
+    """
+    return min(0.05 * 2.0 ** min(deaths, 20), _LONGEST_PAUSE_S)
+
+
 @dataclass(frozen=True, eq=False)
 class _Worker:
     process: Process
@@ -182,10 +191,8 @@ class _Supervisor:
                 await self._replace(worker)
 
     def _pause(self) -> float:
-        """Seconds until the next start: a tenth at first, twice as long for each other end within a minute."""
         self._deaths.append(time.monotonic())
-        recent = sum(self._deaths[-1] - death < _MINUTE for death in self._deaths)
-        return min(0.05 * 2.0**recent, _LONGEST_PAUSE_S)
+        return pause_after(sum(self._deaths[-1] - death < _MINUTE for death in self._deaths))
 
     async def _replace(self, old: _Worker) -> bool:
         new = None if self._stopping.is_set() else await self._started()
