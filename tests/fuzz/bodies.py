@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import gzip
 import json
@@ -13,13 +12,13 @@ from typing import Any
 
 import zstandard
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from metavox_collector.receive import Coding, Media
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
+from tests.otlp import in_json
 from tests.spans import example_report, example_span
 
 CANARY = "ada@example.org"
@@ -133,13 +132,8 @@ def _set(message: Message, field: FieldDescriptor, chance: random.Random) -> Non
         value.append(given) if field.is_repeated else setattr(message, field.name, given)
 
 
-def _otlp_json(chance: random.Random) -> Any:
-    document = MessageToDict(ExportTraceServiceRequest.FromString(chance.choice(_GENUINE_AND_SHORT)))
-    for resource in document["resourceSpans"]:
-        for span in resource["scopeSpans"][0]["spans"]:
-            for name in ("traceId", "spanId"):
-                span[name] = base64.b64decode(span[name]).hex()
-    return document
+def _otlp_json(chance: random.Random) -> dict[str, Any]:
+    return in_json(chance.choice(_GENUINE_AND_SHORT))
 
 
 def _damaged_json(chance: random.Random) -> bytes:

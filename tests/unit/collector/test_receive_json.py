@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from metavox_collector.receive import Code, Coding, Headers, Limits, Media, Receiver, Refused, understand
 from metavox_collector.receive.otlp_json import MOST
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import Rejected, encode
+from tests.otlp import in_json
 from tests.spans import example_report, example_span
 
 RECEIVER = Receiver(SCHEMA, Limits(2**20, 2**22, 1000))
@@ -23,13 +21,7 @@ REPORT = example_report(example_span(), example_span(metavox__model__quantizatio
 
 
 def otlp(*reports: Report) -> dict[str, Any]:
-    """A request as OTLP writes it in JSON: protobuf's mapping, but ids in hexadecimal."""
-    document: dict[str, Any] = MessageToDict(ExportTraceServiceRequest.FromString(encode(reports, SCHEMA)))
-    for resource in document["resourceSpans"]:
-        for span in resource["scopeSpans"][0]["spans"]:
-            for name in ("traceId", "spanId"):
-                span[name] = base64.b64decode(span[name]).hex()
-    return document
+    return in_json(encode(reports, SCHEMA))
 
 
 def spans_of(document: dict[str, Any]) -> list[dict[str, Any]]:
