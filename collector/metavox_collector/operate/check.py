@@ -23,6 +23,14 @@ _NEEDED = {
 }
 """What a commit needs to be on the disk for good. PostgreSQL's synchronous_commit must not be off."""
 
+_SILENT = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+}
+"""PostgreSQL's settings by which it logs statements, and their values by which it logs none."""
+
 
 def check(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
     """Look at everything, in one state of the database, while others use it; it reads all of it.
@@ -35,6 +43,7 @@ def check(database: Database, settings: Settings, now: datetime) -> Iterator[Fin
         yield ok("server", server.name)
         yield ok("revision", str(inspection.revision(transaction)))
         yield from durability(server)
+        yield from discretion(server)
         yield from permissions(settings)
         yield from _structure(transaction)
         yield from _ledger(transaction)
@@ -62,6 +71,19 @@ def durability(server: inspection.Server) -> Iterator[Finding]:
         yield ok("durability", ", ".join(f"{name} {value}" for name, value in held.items()))
     if held.get("data_checksums") == "off":
         yield warning("checksums", "the server keeps none of its pages; stop it once and run pg_checksums --enable")
+
+
+def discretion(server: inspection.Server) -> Iterator[Finding]:
+    """Whether PostgreSQL keeps what the collector does not have it store: moments, and reports in its log."""
+    telling = server.telling
+    if telling.get("track_commit_timestamp") == "on":
+        yield error("moments", "track_commit_timestamp is on: it tells when each report came; set it to off")
+    logged = [name for name, silent in _SILENT.items() if telling.get(name, silent) != silent]
+    if logged and telling.get("log_parameter_max_length") != "0":
+        names = ", ".join(logged)
+        yield error("server's log", f"by {names} it can hold reports; set log_parameter_max_length to 0")
+    if telling.get("log_parameter_max_length_on_error", "0") != "0":
+        yield error("server's log", "log_parameter_max_length_on_error is not 0: it can hold reports; set it to 0")
 
 
 def permissions(settings: Settings) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable
 from metavox_collector.operate import pg_tools, tls
-from metavox_collector.operate.check import durability, permissions
+from metavox_collector.operate.check import discretion, durability, permissions
 from metavox_collector.operate.findings import Finding, error, ok, warning
 from metavox_collector.operate.unsafe import unsafe
 from metavox_collector.serve.listen import is_loopback
@@ -133,6 +133,7 @@ def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[F
     with database.read() as transaction:
         server, closed = inspection.server(transaction), transaction.closed_weeks()
     yield from durability(server)
+    yield from discretion(server)
     yield from _past(closed, now)
     if database.dialect == "postgresql":
         yield _version(server)

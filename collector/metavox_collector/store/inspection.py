@@ -13,6 +13,10 @@ from metavox_collector.store.engine import connected, disposed_on_error, open_en
 from metavox_collector.store.tables import tables_of
 from metavox_collector.store.transaction import Transaction
 
+_TELLING = (
+    *("track_commit_timestamp", "log_statement", "log_min_duration_statement", "log_min_duration_sample"),
+    *("log_transaction_sample_rate", "log_parameter_max_length", "log_parameter_max_length_on_error"),
+)
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
 TABLES = ("alembic_version", *tables_of("postgresql").metadata.tables)
 """The names of PostgreSQL's tables, but for the partitions of what is staged."""
@@ -27,12 +31,14 @@ class Server:
         major: Like 15.
         now: Its clock; None for SQLite, which has none of its own.
         durability: What decides whether a commit is on the disk, as this connection has it.
+        telling: What decides whether the server keeps more of a report than the collector has it store.
     """
 
     name: str
     major: int
     now: datetime | None
     durability: Mapping[str, str]
+    telling: Mapping[str, str]
 
 
 def is_there(url: str, busy_timeout: float = 5) -> bool:
@@ -57,11 +63,12 @@ def server(transaction: Transaction) -> Server:
         synchronous = levels[_one(connection, "PRAGMA synchronous")]
         journal = _one(connection, "PRAGMA journal_mode")
         durability = {"synchronous": synchronous, "journal_mode": journal}
-        return Server(f"SQLite {version}", int(version.partition(".")[0]), None, durability)
+        return Server(f"SQLite {version}", int(version.partition(".")[0]), None, durability, {})
     version = _one(connection, "SHOW server_version").split()[0]
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     durability = {name: _one(connection, f"SHOW {name}") for name in _DURABLE}
-    return Server(f"PostgreSQL {version}", int(version.partition(".")[0]), now, durability)
+    telling = {name: _one(connection, f"SHOW {name}") for name in _TELLING}
+    return Server(f"PostgreSQL {version}", int(version.partition(".")[0]), now, durability, telling)
 
 
 def damages(transaction: Transaction) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from metavox_collector.operate.check import check, durability
+from metavox_collector.operate.check import check, discretion, durability
 from metavox_collector.operate.findings import any_error
 from metavox_collector.store import Database, inspection, week_number
 from tests.spans import WEEK
@@ -130,9 +131,29 @@ def test_a_file_that_others_may_read_is_found(sqlite_url, schema, tmp_path):
     ],
 )
 def test_a_commit_that_a_power_cut_could_undo_is_an_error(held, wrong):
-    findings = list(durability(inspection.Server("any", 16, None, held)))
+    findings = list(durability(inspection.Server("any", 16, None, held, {})))
     assert any_error(findings) == (wrong is not None)
     assert wrong is None or wrong in findings[0].says
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        ({}, None),
+        ({"track_commit_timestamp": "on"}, "it tells when each report came"),
+        ({"log_statement": "all"}, "by log_statement it can hold reports"),
+        ({"log_min_duration_statement": "250ms"}, "by log_min_duration_statement it can hold reports"),
+        ({"log_min_duration_statement": "250ms", "log_parameter_max_length": "0"}, None),
+        ({"log_parameter_max_length_on_error": "64B"}, "log_parameter_max_length_on_error is not 0"),
+    ],
+)
+def test_a_server_that_would_keep_more_of_a_report_than_it_is_given_is_an_error(postgres_url, schema, told, wrong):
+    made = Database.create(postgres_url, schema, sandbox=False, yearly_cap=CAP)
+    with made.read() as transaction:
+        server = inspection.server(transaction)
+    made.dispose()
+    says = errors(discretion(replace(server, telling={**server.telling, **told})))
+    assert says == [] if wrong is None else wrong in says[0]
 
 
 def test_what_the_database_says_of_its_durability_is_read(database):
