@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
 from typer.main import get_command
 
 from metavox.cli import app
 from metavox.telemetry.others.detection import LIBRARIES, Library
 from metavox.telemetry.question.example import Platform, made_up
 from metavox.telemetry.upload.readable import as_text
+from metavox_collector.observe import Metrics
 from metavox_collector.settings import Settings
 from metavox_privacy.automation import AUTOMATION
 from metavox_privacy.describe import dimensions_table, metrics_table, tables_table
@@ -107,6 +109,13 @@ def _default(value: object) -> str:
     )
 
 
+def metrics() -> str:
+    """Every metric of the collector, as Prometheus is told of it."""
+    families = text_string_to_metric_families(Metrics().text().decode())
+    rows = ((f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families)
+    return table(("Metric", "Kind", "What it is"), rows)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
@@ -130,6 +139,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "telemetry:automation": automation,
     "telemetry:others": others,
     "collector:settings": settings,
+    "collector:metrics": metrics,
 }
 
 
