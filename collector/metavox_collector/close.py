@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,13 +125,8 @@ def _authorize(
 def _cleaned(database: Database, expired: Week) -> bool:
     """Destroy what is older; whether no byte of all that is destroyed is left, for all that can be done now."""
     try:
-        with database.write() as transaction:
+        with database.deleting() as transaction:  # nobody who closes another week is waited for
             transaction.destroy_staged_before(expired)
-        is_more = True
-        while is_more:
-            began = time.monotonic()
-            is_more = database.rewrite_a_piece()
-            time.sleep(is_more * (time.monotonic() - began))  # senders have their turn
     except StoreUnavailable:
         return False
     return database.scrub()
