@@ -5,11 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+SPARK := $(VENV)/.spark
+JDBC := $(VENV)/share/java/postgresql.jar
 BENCH_PEERS := $(VENV)/bench-peers/.installed
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-close bench-deletion soak-collector fuzz-collector clean
+.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-spark bench-close bench-deletion soak-collector fuzz-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -31,10 +33,24 @@ $(PEERS): $(INSTALLED)
 			--constraint constraints.txt --editable '.[peers]' && touch $@; \
 	else echo "There is no C and C++ compiler (cc, c++): tests with llama.cpp will be skipped."; fi
 
-test: $(PEERS)       ## All tests
+# 450 MB, for closing on a cluster alone.
+$(SPARK): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
+	@touch $@
+
+# PostgreSQL's driver for Java is in no Python package: it is taken out of Debian's, which nothing has to be root for.
+# Elsewhere the tests that fold on Spark are skipped, and the next `make test` looks again.
+$(JDBC): $(SPARK)
+	@if test -e /usr/share/java/postgresql.jar; then mkdir -p $(@D) && cp /usr/share/java/postgresql.jar $@; \
+	elif folder=$$(mktemp -d) && (cd $$folder && apt-get download libpostgresql-jdbc-java && dpkg -x *.deb .) >/dev/null 2>&1; \
+		then mkdir -p $(@D) && cp $$folder/usr/share/java/postgresql.jar $@ && rm -r $$folder; \
+	else rm -r $$folder; echo "PostgreSQL's JDBC driver cannot be had (apt-get download libpostgresql-jdbc-java): \
+	tests with Spark will be skipped."; fi
+
+test: $(PEERS) $(JDBC)  ## All tests
 	@$(BIN)/pytest
 
-lint: $(INSTALLED)   ## Formatting, lint, types, import arrows
+lint: $(SPARK)       ## Formatting, lint, types, import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -79,6 +95,9 @@ bench-close: $(INSTALLED)  ## What closing a week of a million reports costs, as
 
 bench-deletion: $(INSTALLED)  ## What a deletion costs a collector on SQLite, as JSON in out/
 	$(BIN)/python -m tests.bench.deletion
+
+bench-spark: $(JDBC)  ## A million reports summed on Spark, beside SQL, as JSON in out/
+	$(BIN)/python -m tests.bench.spark
 
 clean:          ## Remove what these targets made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache

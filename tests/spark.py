@@ -59,11 +59,17 @@ def jdbc_jar() -> Path | None:
 
 
 @contextmanager
-def standalone(*, workers: int = 2, executor_memory: str = "512m") -> Iterator[Standalone]:
-    """A new cluster, ended afterwards; each worker has one core and room for one executor."""
+def standalone(*, workers: int = 2, executor_memory: str = "512m", **more: str) -> Iterator[Standalone]:
+    """A new cluster, ended afterwards; each worker has one core and room for one executor.
+
+    Args:
+        workers: How many.
+        executor_memory: Of each executor's JVM.
+        more: What its processes have in their environment besides.
+    """
     with TemporaryDirectory(prefix="metavox-spark-") as named, ExitStack() as stack:
         folder = Path(named)
-        environment = _environment(folder, executor_memory)
+        environment = {**_environment(folder, executor_memory), **more}
         master = f"spark://127.0.0.1:{free_port()}"
         port = master.rpartition(":")[2]
         _started(stack, folder, environment, "master", "Master", "--port", port)

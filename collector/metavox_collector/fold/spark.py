@@ -29,14 +29,15 @@ from metavox_collector.fold.executor import COLUMN, merged, summing, unpack
 from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Transaction
-from metavox_collector.store.jdbc import JdbcSource, jdbc_source, slices, staged_query
+from metavox_collector.store.jdbc import JdbcSource, jdbc_source, slices, staged_cells, staged_query
 from metavox_privacy.week import Week
 
 _READING = {
     "driver": "org.postgresql.Driver",
     "fetchsize": "10000",  # rows at a time, and no more of a slice than that in memory
     "prepareThreshold": "-1",  # bytes as they are, not as hexadecimal digits
-    "sessionInitStatement": "SET default_transaction_read_only = on; SET lock_timeout = '10s'; SET enable_sort = off",
+    # By its key, as the collector itself reads: a sort would leave a copy of the week in temporary files.
+    "options": "-c enable_sort=off -c default_transaction_read_only=on -c lock_timeout=10s",
     "ApplicationName": "metavox-collector close",
     "tcpKeepAlive": "true",
 }
@@ -87,17 +88,17 @@ class Cluster:
 
         Raises:
             ValueError: if a row is no cell.
-            FoldFailed: if the cluster did not do it in time, or has read other reports than the transaction counts.
+            FoldFailed: if the cluster did not do it in time, or has read other rows than the transaction counts.
         """
-        staged = transaction.count_staged(week)
+        staged = staged_cells(transaction, week)
         if not staged:
             return Sums(transaction.schema, transaction.packing)
         with self._bounded(), _told(f"the Spark cluster did not sum {week}"):
             partial = self._rows(week).mapInArrow(summing(transaction.packing), f"{COLUMN} binary")
             sums = unpack(partial.rdd.map(itemgetter(0)).treeReduce(merged))
-        if sums.reports != staged:
+        if sums.cells != staged:
             raise FoldFailed(
-                f"Spark has read {sums.reports} reports and the database holds {staged}; does "
+                f"Spark has read {sums.cells} rows and the database holds {staged}; does "
                 "METAVOX_COLLECTOR_SPARK_DB name another database, or one that follows it late? Nothing was done"
             )
         return sums
@@ -113,16 +114,24 @@ class Cluster:
     @contextmanager
     def _bounded(self) -> Iterator[None]:
         """Give up after the time that a fold may take: Spark waits for ever for executors that never come."""
-        timer = threading.Timer(self.timeout_s, self.session.sparkContext.cancelAllJobs)
-        timer.start()
+        late, done = threading.Event(), threading.Event()
+
+        def give_up() -> None:
+            patience = self.timeout_s
+            while not done.wait(patience):
+                late.set()
+                self.session.sparkContext.cancelAllJobs()
+                patience = 1  # what had not begun yet is cancelled then
+
+        waiting = threading.Thread(target=give_up)
+        waiting.start()
         try:
             yield
         except FoldFailed as error:
-            if timer.finished.is_set():
-                raise FoldFailed(_TOO_LONG.format(self.timeout_s)) from None
-            raise error
+            raise (FoldFailed(_TOO_LONG.format(self.timeout_s)) if late.is_set() else error) from None
         finally:
-            timer.cancel()
+            done.set()
+            waiting.join()
 
 
 _TOO_LONG = (

@@ -9,8 +9,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from metavox_collector.errors import NotAllowed
-from metavox_collector.store.postgres_staged import query
+from metavox_collector.store.postgres_staged import cells, query
 from metavox_collector.store.rows import week_number
+from metavox_collector.store.transaction import Transaction
 from metavox_privacy.week import Week
 
 _EDGES = 1 << 16
@@ -65,6 +66,11 @@ def jdbc_source(db: str, other: str | None = None) -> JdbcSource:
 def staged_query(week: Week) -> str:
     """Selects a week's rows by report and position; the week has to have some."""
     return query(week_number(week))
+
+
+def staged_cells(transaction: Transaction, week: Week) -> int:
+    """How many rows that query finds, or 0 where it cannot be asked because nobody ever reported."""
+    return cells(transaction.connection, week_number(week))
 
 
 def slices(number: int) -> Sequence[str]:
