@@ -80,9 +80,10 @@ class Traces:
         return Response(answer(rejected, headers.media), media_type=headers.media.value)
 
     async def _understood(self, headers: Headers, body: bytes) -> list[Report | Rejected]:
-        if len(body) <= _SMALL and headers.media is Media.PROTOBUF:  # JSON costs 50 times as much
-            return understand(headers, body, self.receiver)
-        return await to_thread.run_sync(understand, headers, body, self.receiver, limiter=self.decoders)
+        with self.tracing.span("decode", bytes=len(body)):
+            if len(body) <= _SMALL and headers.media is Media.PROTOBUF:  # JSON costs 50 times as much
+                return understand(headers, body, self.receiver)
+            return await to_thread.run_sync(understand, headers, body, self.receiver, limiter=self.decoders)
 
     def _count(self, decoded: Sequence[Report | Rejected], rejected: Sequence[Rejected]) -> None:
         spans = sum(len(item.cells) if isinstance(item, Report) else item.spans for item in decoded)

@@ -13,6 +13,7 @@ import pytest
 
 from metavox_privacy.receipt import parse_receipt
 from metavox_privacy.week import Week
+from tests.integration.collector.test_service import Service, nothing_is_left_running, start  # noqa: F401
 from tests.integration.telemetry.shared import (
     clean_environment,
     home_of,
@@ -21,7 +22,6 @@ from tests.integration.telemetry.shared import (
     run,
 )
 from tests.integration.telemetry.terminal import COMMAND, MOVED, Terminal
-from tests.integration.test_collector_service import Service, nothing_is_left_running, start  # noqa: F401
 
 LATER = 15
 """Days: by then the week is over, and its report due whichever hour was drawn."""

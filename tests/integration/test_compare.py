@@ -13,7 +13,7 @@ from metavox.telemetry.hardware import detect
 from metavox.telemetry.upload.uploader import Address, Deleted, Gone, Refused, delete, fetch_release
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
-from tests.integration.test_collector_service import (
+from tests.integration.collector.test_service import (
     OVER,
     nothing_is_left_running,  # noqa: F401  # a fixture
     partial_of,

@@ -11,7 +11,7 @@ import pytest
 
 from metavox.telemetry.journal.journal import tried_reports
 from metavox_privacy.report import report_id_of
-from tests.integration.test_collector_service import (
+from tests.integration.collector.test_service import (
     Service,
     nothing_is_left_running,  # noqa: F401  # a fixture
     start,
