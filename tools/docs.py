@@ -112,7 +112,11 @@ def _default(value: object) -> str:
 def metrics() -> str:
     """Every metric of the collector, as Prometheus is told of it."""
     families = text_string_to_metric_families(Metrics().text().decode())
-    rows = ((f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families)
+    rows = (
+        (f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation)
+        for one in families
+        if not one.name.endswith("_created")  # when a process began to count
+    )
     return table(("Metric", "Kind", "What it is"), rows)
 
 
