@@ -247,4 +247,5 @@ def _told(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     which = f"the setting {name} is wrong" if name else "the settings are wrong"
-    return f"{which}: {first['msg'].lower().removeprefix('value error, ')}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{which}: {said[:1].lower()}{said[1:]}"

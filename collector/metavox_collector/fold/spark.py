@@ -59,7 +59,7 @@ rootLogger.level = off
 rootLogger.appenderRef.stderr.ref = stderr
 """
 """What fails is told in one line; ``spark.log.level`` among Spark's settings shows more."""
-_OF_A_TASK = re.compile(r"\(executor [^)]*\): (.*)")
+_OF_A_TASK = re.compile(r" executor [^)]*\): (.*)")
 _NO_CELL = "what is staged "
 _OF_PYTHON = re.compile(r"^(\w+(?:Error|Exception)): (.*)", re.MULTILINE)
 

@@ -167,5 +167,6 @@ def test_a_week_is_closed_on_the_cluster_by_a_role_that_only_reads_and_a_passwor
     assert f"{WHOLE} released for 'publish'" in ended.stdout
     with psycopg.connect(staged.url) as connection:
         assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (2,)
-        assert connection.execute(f"SELECT FROM staged_cell_{week_number(WHOLE)}").fetchone() is None
+        query = "SELECT FROM staged_cell WHERE week = %s"
+        assert connection.execute(query, (week_number(WHOLE),)).fetchone() is None
         assert connection.execute("SELECT count(*) FROM released_cell").fetchone() > (0,)
