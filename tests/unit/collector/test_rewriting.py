@@ -11,7 +11,7 @@ from metavox_collector.close import close_week
 from metavox_collector.store import Database, sqlite_staged
 from tests.postgres import Server
 from tests.spans import WEEK
-from tests.unit.collector.deletions import delete, fill, left_in, report, stage, staged
+from tests.unit.collector.deletions import TOKEN, delete, fill, left_in, report, stage, staged
 from tests.unit.collector.releases import AFTER, CAP, NEXT, generous
 from tests.unit.collector.releases import staged as staged_rows
 
@@ -57,6 +57,14 @@ def test_what_is_deleted_is_written_anew_in_its_own_week_alone(database, tmp_pat
     assert rewrite(database) == 1
     data = left_in(tmp_path)
     assert [names[token] for token in deleted if names[token] in data] == []
+
+
+def test_a_report_that_was_staged_in_two_weeks_is_gone_from_both(database, tmp_path):
+    fill(database, (WEEK, NEXT))
+    stage(database, report(), report(week=NEXT))
+    assert delete(database, TOKEN)
+    assert rewrite(database) == 2
+    assert bytes.fromhex(report().report_id) not in left_in(tmp_path)
 
 
 def test_no_byte_of_a_destroyed_weeks_names_is_left_beside_those_of_another_week(sqlite_url, database, tmp_path):

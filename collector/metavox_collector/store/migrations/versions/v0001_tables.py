@@ -65,7 +65,7 @@ def _deleted_report() -> None:
     op.create_table(
         "deleted_report",
         sa.Column("tombstone", sa.LargeBinary, primary_key=True),
-        sa.Column("week", sa.Integer, nullable=False),
+        sa.Column("week", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("due", sa.Boolean, nullable=False),
         sqlite_with_rowid=False,
     )
