@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from metavox_collector.packing import Packing
-from metavox_collector.receive import Code, Headers, Limits, Media, Receiver, Refused, answer, understand
+from metavox_collector.receive import Code, Headers, Limits, Media, Receiver, Refused, answer, inflate, understand
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import REASONS, Rejected, encode
@@ -61,7 +61,7 @@ def _outcomes(receiver: Receiver, packing: Packing, headers: Headers, sent: byte
     """What came of one body, after all that can be said of it was found to hold."""
     began = time.process_time()
     try:
-        found = understand(headers, sent, receiver)
+        found = understand(headers, inflate(sent, headers.coding, LIMITS.inflated), receiver)
     except Refused as error:
         return [_refusal(error, headers.media)]
     assert time.process_time() - began < SECONDS

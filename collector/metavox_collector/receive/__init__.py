@@ -2,7 +2,7 @@
 
 from metavox_collector.receive.answer import answer
 from metavox_collector.receive.headers import Headers, Limits
-from metavox_collector.receive.inflate import Coding
+from metavox_collector.receive.inflate import Coding, inflate
 from metavox_collector.receive.media import JSON, PROTOBUF, Media
 from metavox_collector.receive.receiver import Receiver, understand
 from metavox_collector.receive.refused import Code, Refused, no_such_method, no_such_path
@@ -18,6 +18,7 @@ __all__ = [
     "Receiver",
     "Refused",
     "answer",
+    "inflate",
     "no_such_method",
     "no_such_path",
     "understand",

@@ -7,15 +7,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox_collector.receive import otlp_json
 from metavox_collector.receive.headers import Headers, Limits
-from metavox_collector.receive.inflate import inflate
 from metavox_collector.receive.media import Media
 from metavox_collector.receive.refused import Code, Refused
+from metavox_collector.receive.shape import is_plausible
 from metavox_privacy.report import Report
 from metavox_privacy.schema import Schema
 from metavox_privacy.wire import Canonical, Decoder, Rejected
-
-MOST_SCOPES = 256
-"""Most scopes of one resource, several times what the spans of one report can be split into."""
 
 
 class Receiver:
@@ -38,11 +35,7 @@ class Receiver:
             self._require_few(len(quick))
             return [*quick]
         request = otlp_json.parse(data) if media is Media.JSON else _parse(data)
-        # Two bytes make an element, so 4 MiB can hold two million; the decoder looks at lengths before it walks
-        # through lists, but to say how many spans were rejected every scope must be looked at.
         self._require_few(len(request.resource_spans))
-        if any(len(resource.scope_spans) > MOST_SCOPES for resource in request.resource_spans):
-            raise Refused(Code.INVALID, f"a resource has more than {MOST_SCOPES} scopes")
         return self._decoder.decode(request)
 
     def _require_few(self, reports: int) -> None:
@@ -52,16 +45,16 @@ class Receiver:
             )
 
 
-def understand(headers: Headers, body: bytes, receiver: Receiver) -> list[Report | Rejected]:
-    """Inflate, parse and validate a body; one without a byte is a request without a report.
+def understand(headers: Headers, data: bytes, receiver: Receiver) -> list[Report | Rejected]:
+    """Parse and validate an inflated body; one without a byte is a request without a report.
 
     Raises:
-        Refused: if it cannot be inflated, is too large once it is, is no OTLP, or holds too many reports.
+        Refused: if it is no OTLP, or holds too many reports.
     """
-    if not body:
+    if not data:
         return []
     try:
-        return receiver.decode(inflate(body, headers.coding, receiver.limits.inflated), headers.media)
+        return receiver.decode(data, headers.media)
     except Refused as refused:
         # Tracebacks would keep a hostile body's whole message alive until the next garbage collection.
         refused.__context__ = None
@@ -69,6 +62,8 @@ def understand(headers: Headers, body: bytes, receiver: Receiver) -> list[Report
 
 
 def _parse(data: bytes) -> ExportTraceServiceRequest:
+    if not is_plausible(data):
+        raise Refused(Code.INVALID, "the body is made of more things than any report")
     try:
         return ExportTraceServiceRequest.FromString(data)
     except DecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from google.rpc.status_pb2 import Status
@@ -22,11 +23,12 @@ from metavox_collector.receive import (
     Receiver,
     Refused,
     answer,
+    inflate,
     no_such_method,
     no_such_path,
     understand,
 )
-from metavox_collector.receive.receiver import MOST_SCOPES
+from metavox_collector.receive.shape import is_plausible
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import Rejected, encode
 from tests.spans import example_report
@@ -88,7 +90,7 @@ def test_a_body_that_is_no_otlp_is_refused(body):
 @pytest.mark.parametrize("coding", Coding)
 @pytest.mark.parametrize("media", Media)
 def test_a_request_of_nothing_is_a_request(media, coding):
-    assert understand(Headers(media, coding), b"", RECEIVER) == []
+    assert understand(Headers(media, coding), inflate(b"", coding, 0), RECEIVER) == []
     assert answer([], Media.PROTOBUF) == b""
     assert answer([], Media.JSON) == b"{}"
 
@@ -101,10 +103,8 @@ def test_too_many_reports_are_refused_whichever_way_they_are_read():
     refused(Code.TOO_LARGE, understand, PLAIN, encode(reports, SCHEMA), RECEIVER)
 
 
-TWO_MILLION = 2**21 - 16
-NOTHING = b"\x0a\x00" * TWO_MILLION
-VALUES = field(0x12, field(0x2A, NOTHING))
 GENUINE = encode([example_report()], SCHEMA)
+TWO_MILLION = 2**21 - 8192
 
 
 def _beside(payload: bytes) -> bytes:
@@ -119,30 +119,40 @@ def _beside(payload: bytes) -> bytes:
 
 
 HOSTILE = {
-    "resource attributes": field(0x0A, field(0x0A, NOTHING)),
-    "spans in one scope": field(0x0A, field(0x12, b"\x12\x00" * TWO_MILLION)),
+    "resource spans": b"\x0a\x00" * TWO_MILLION,
+    "scopes": field(0x0A, b"\x12\x00" * TWO_MILLION),
+    "spans": field(0x0A, field(0x12, b"\x12\x00" * TWO_MILLION)),
+    "spans after a group": field(0x0A, b"\x1b\x1c" + field(0x12, b"\x12\x00" * TWO_MILLION)),
     "attributes": _beside(b"\x4a\x00" * TWO_MILLION),
-    "values of an attribute": _beside(field(0x4A, VALUES)),
     "events": _beside(b"\x5a\x00" * TWO_MILLION),
     "links": _beside(b"\x6a\x00" * TWO_MILLION),
 }
+DEEP = {
+    "resource attributes": field(0x0A, field(0x0A, b"\x0a\x00" * TWO_MILLION)),
+    "values of an attribute": _beside(field(0x4A, field(0x12, field(0x2A, b"\x0a\x00" * TWO_MILLION)))),
+}
+WIDE = Receiver(SCHEMA, Limits(2**20, 2**22, 1000))
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_a_list_of_two_millions_is_rejected_before_it_is_read(body):
-    wide = Receiver(SCHEMA, Limits(2**20, 2**23, 1000))
-    (result,) = understand(PLAIN, body, wide)
+def test_two_millions_of_anything_are_refused_before_they_are_made(body):
+    assert 4_000_000 < len(body) < 2**22
+    began = time.process_time()
+    error = refused(Code.INVALID, understand, PLAIN, body, WIDE)
+    assert "more things" in str(error)
+    assert time.process_time() - began < 2  # it takes 0.1
+
+
+@pytest.mark.parametrize("body", DEEP.values(), ids=DEEP)
+def test_a_list_of_two_millions_within_one_thing_is_rejected_before_it_is_read(body):
+    assert 4_000_000 < len(body) < 2**22
+    (result,) = understand(PLAIN, body, WIDE)
     assert isinstance(result, Rejected)
 
 
-def test_scopes_are_few_or_refused():
-    def scopes(number: int) -> bytes:
-        return field(0x0A, b"\x12\x00" * number)
-
-    (result,) = understand(PLAIN, scopes(MOST_SCOPES), RECEIVER)
-    assert isinstance(result, Rejected)
-    error = refused(Code.INVALID, understand, PLAIN, scopes(MOST_SCOPES + 1), RECEIVER)
-    assert "scopes" in str(error)
+def test_every_real_request_is_plausible():
+    assert is_plausible(GENUINE)
+    assert is_plausible(encode([example_report(token=bytes([number])) for number in range(200)], SCHEMA))
 
 
 def test_a_refusal_holds_nothing_of_what_was_sent():
