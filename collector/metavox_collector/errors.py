@@ -22,14 +22,14 @@ class StoreUnavailable(CollectorError):
 
 
 class BeingClosed(StoreUnavailable):
-    """Somebody closes a week this very moment; whatever is of other weeks is not concerned.
+    """Somebody closes a week this very moment, or writes it anew; whatever is of other weeks is not concerned.
 
     Attributes:
         weeks: As SQL holds them, like 202647.
     """
 
     def __init__(self, weeks: Collection[int]) -> None:
-        super().__init__("the week is being closed; try again later", "a close")
+        super().__init__("the week is being closed or written anew; try again later", "a close")
         self.weeks = frozenset(weeks)
 
 
