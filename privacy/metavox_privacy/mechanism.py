@@ -12,11 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import opendp.prelude as dp
-
 from metavox_privacy.budget import Account
-
-dp.enable_features("contrib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +61,8 @@ def _price(scale: float, sensitivity: float) -> int:
 
 
 def _measurement(scale: float) -> Any:  # opendp's constructors are untyped
+    import opendp.prelude as dp  # here, for a collector that stores and serves releases saves its 40 MB
+
+    dp.enable_features("contrib")
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T=float)
     return dp.m.make_gaussian(*space, scale=scale)

@@ -4,10 +4,10 @@
 spans a second (those that were acknowledged and are in the database), processor seconds for 1,000 spans of all
 processes of the receiver, latencies, and how many acknowledged spans are lost when all its processes are killed at
 the last answer. A span of ours is a contribution's cell with seven histograms; reports have four, and a request has
-one report, as the SDK sends them, or twelve. A span of the peers has 14 attributes; a request has 50 spans in traces
-of four. Bodies are gzip. ``make soak-collector`` watches the memory over 500,000 reports. Both print the figures
-beside their targets and write ``out/collector.json`` and ``out/collector_soak.json``. They want the machine for
-themselves; the record says what share others took.
+one report, as the SDK sends them, or twelve. A span of the peers has 14 attributes; a request has 50 spans, in
+traces of four. Bodies are gzip. ``make soak-collector`` watches the memory over 500,000 reports. Both print the
+figures beside their targets and write ``out/collector.json`` and ``out/collector_soak.json``. They want the machine
+for themselves; the record says what share others took.
 """
 
 from __future__ import annotations
