@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DatabaseError
 
 from metavox_collector.store import migrations
 from metavox_collector.store.engine import connected, disposed_on_error, open_engine, told
@@ -79,8 +80,11 @@ def damages(transaction: Transaction) -> list[str]:
     connection = transaction.connection
     if connection.dialect.name != "sqlite":
         return []
-    found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(10)"))]
-    orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+    try:
+        found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(10)"))]
+        orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+    except DatabaseError as error:  # so broken that it cannot be looked at
+        return [str(error.orig)]
     return [words for words in found if words != "ok"] + [
         f"a row of {row[0]} belongs to nothing" for row in orphans
     ]

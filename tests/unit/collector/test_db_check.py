@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from metavox_collector.errors import StoreUnavailable
 from metavox_collector.operate.check import check, discretion, durability
 from metavox_collector.operate.findings import any_error
 from metavox_collector.store import Database, inspection, week_number
@@ -106,9 +108,11 @@ def test_a_file_with_a_broken_page_is_found(sqlite_url, schema, tmp_path):
     content[page + 8 : page + 16] = b"\xff" * 8  # where the first rows of the page lie
     file.write_bytes(content)
     again = Database.existing(sqlite_url, schema)
-    with again.read() as transaction:
-        assert inspection.damages(transaction)
+    found = []
+    with suppress(StoreUnavailable), again.read() as transaction:  # its end may fail as well
+        found = inspection.damages(transaction)
     again.dispose()
+    assert found
 
 
 def test_a_file_that_others_may_read_is_found(sqlite_url, schema, tmp_path):
