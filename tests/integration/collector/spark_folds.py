@@ -18,10 +18,12 @@ from pathlib import Path
 
 from pyspark import StorageLevel
 
+from metavox_collector.close import close_week
 from metavox_collector.errors import FoldFailed
 from metavox_collector.fold import spark, sql
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
+from metavox_collector.store.jdbc import jdbc_source
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.bench.spark import digest
@@ -38,24 +40,28 @@ def main() -> None:
     settings = Settings(db=given["db"], spark_master=given["master"], spark_jdbc_jar=given["jar"], **given["more"])
     database = Database.existing(settings.db, SCHEMA)
     seen: dict[str, object] = {}
-    with spark.cluster(settings) as cluster, database.read() as transaction:
-        first = cluster.fold_week(transaction, whole)
-        seen["on_disk"] = found(folder, needles)
-        seen["written"] = sum(path.stat().st_size for path in (folder / "local").rglob("shuffle_*.data"))
-        seen["password"] = found(folder, [given["password"].encode()]) + commands_with(given["password"])
-        seen["sql"], seen["spark"] = digest(sql.fold_week(transaction, whole)), digest(first)
-        seen["nobody"] = cluster.fold_week(transaction, nobody).reports
-        seen["altered"] = failure(lambda: cluster.fold_week(transaction, altered))
-        with frozen(executors(given["workers"])):
-            seen["late"] = failure(lambda: replace(cluster, timeout_s=1).fold_week(transaction, whole))
-        with suppress(Undone), database.staging([whole]) as uncommitted:
-            uncommitted.add_reports([replace(example_report(), week=whole)])
-            seen["uncommitted"] = failure(lambda: cluster.fold_week(uncommitted, whole))
-            raise Undone
-        with one_dies_in_the_midst(cluster, executors(given["workers"])):
-            seen["after_a_death"] = digest(cluster.fold_week(transaction, whole))
-        cluster._rows(whole).persist(StorageLevel.DISK_ONLY).count()
-        seen["on_disk_when_cached"] = found(folder, needles)
+    with spark.cluster(settings) as cluster:
+        with database.read() as transaction:
+            first = cluster.fold_week(transaction, whole)
+            seen["on_disk"] = found(folder, needles)
+            seen["written"] = sum(path.stat().st_size for path in (folder / "local").rglob("shuffle_*.data"))
+            seen["password"] = found(folder, [given["password"].encode()]) + commands_with(given["password"])
+            seen["sql"], seen["spark"] = digest(sql.fold_week(transaction, whole)), digest(first)
+            seen["nobody"] = cluster.fold_week(transaction, nobody).reports
+            seen["altered"] = failure(lambda: cluster.fold_week(transaction, altered))
+            with frozen(executors(given["workers"])):
+                seen["late"] = failure(lambda: replace(cluster, timeout_s=1).fold_week(transaction, whole))
+            with suppress(Undone), database.staging([whole]) as uncommitted:
+                uncommitted.add_reports([replace(example_report(), week=whole)])
+                seen["uncommitted"] = failure(lambda: cluster.fold_week(uncommitted, whole))
+                raise Undone
+            with one_dies_in_the_midst(cluster, executors(given["workers"])):
+                seen["after_a_death"] = digest(cluster.fold_week(transaction, whole))
+            cluster._rows(whole).persist(StorageLevel.DISK_ONLY).count()
+            seen["on_disk_when_cached"] = found(folder, needles)
+        reader = replace(cluster, source=jdbc_source(settings.db, given["reader"]))
+        closed = close_week(database, whole, settings, now=whole.end + settings.grace, fold=reader.fold_week)
+        seen["released"] = {one.purpose: len(one.tables[0].cells) for one in closed.releases}
     database.dispose()
     print(json.dumps(seen))
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from metavox_collector import settings
 from metavox_collector.cli.verbs import app
-from metavox_collector.errors import NotAllowed
+from metavox_collector.errors import NotAllowed, TooEarly
+from metavox_collector.fold.sql import fold_week
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from metavox_privacy.schema import SCHEMA
@@ -65,6 +69,26 @@ def test_without_pyspark_the_extra_is_named(tmp_path, monkeypatch):
     assert str(result.exception) == 'pyspark is not installed. Run: pip install "metavox[collector,spark]"'
 
 
+def test_the_command_line_opens_the_cluster_that_it_names_and_lets_it_go(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/collector.db"
+    Database.create(url, SCHEMA, sandbox=False, yearly_cap=Settings().yearly_cap_nano_rho).dispose()
+    opened: list[object] = []
+
+    @contextmanager
+    def cluster(chosen: Settings) -> Iterator[SimpleNamespace]:
+        opened.append((chosen.spark_master, chosen.spark_conf))
+        try:
+            yield SimpleNamespace(fold_week=fold_week)
+        finally:
+            opened.append("let go")
+
+    monkeypatch.setattr(spark, "cluster", cluster)
+    words = ["close", "--week", "2190-W01", "--db", url, "--engine", "spark", "--spark-master", "spark://host:7077"]
+    result = CliRunner().invoke(app, [*words, "--spark-conf", "spark.a=1", "--spark-conf", "spark.b=2"])
+    assert isinstance(result.exception, TooEarly)
+    assert opened == [("spark://host:7077", ("spark.a=1", "spark.b=2")), "let go"]
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
@@ -100,8 +124,8 @@ def test_what_spark_writes_is_encrypted_and_its_pages_are_off_unless_somebody_sa
 def test_a_reason_is_one_line():
     of_a_task = (
         "Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: Lost "
-        "task 0.3 in stage 0.0 (TID 3) (10.0.0.7 executor 0): org.postgresql.util.PSQLException: Connection refused."
-        "\n\tat a.b"
+        "task 0.3 in stage 0.0 (TID 3) (10.0.0.7 executor 0): "
+        "org.postgresql.util.PSQLException: Connection refused.\n\tat a.b"
     )
     of_python = "An exception:\nTraceback (most recent call last):\nModuleNotFoundError: No module named 'a'\n"
     assert spark._reason(of_a_task) == "org.postgresql.util.PSQLException: Connection refused."
