@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +138,7 @@ def test_every_refusal_is_a_protobuf_status(service):
     body = encode([example_report()], SCHEMA)
     status_of(service.post(b"words"), 400, 3)
     status_of(service.post(gzip.compress(body)[:-9], Content_Encoding="gzip"), 400, 3)
-    status_of(service.post(body, Content_Type="application/json"), 415, 12)
+    status_of(service.post(body, Content_Type="text/plain"), 415, 12)
     status_of(service.post(body, Content_Encoding="br"), 415, 12)
     status_of(service.post(b"\0" * (2**20 + 1)), 413, 8)
     assert "after inflation" in status_of(
@@ -201,7 +200,7 @@ def test_out_of_vocabulary_short_histograms_and_too_many_cells_are_each_told(ser
             spans.add().CopyFrom(spans[0])
 
     assert spoiled(unknown_word) == (1, "not taken: gen_ai.request.model is outside its vocabulary (1 report)")
-    assert "does not sum to 256" in spoiled(one_unit_more)[1]
+    assert "is not integers that sum to 256" in spoiled(one_unit_more)[1]
     assert spoiled(five_cells) == (5, "not taken: a report holds between 1 and 4 cells (1 report)")
 
 
@@ -229,28 +228,21 @@ def test_connections_that_bring_no_header_end_and_keep_no_report_out(tmp_path):
         while connection.recv(65536):
             pass
         connection.close()
-    code, _, err = running.stop()
-    assert (code, set(err.splitlines()) - {"WARNING:  Exceeded concurrency limit."}) == (0, set())
+    assert running.stop() == (0, "", "")
 
 
 def test_more_connections_than_files_fill_no_log_and_pass(tmp_path):
     running = start(tmp_path, "--sandbox", "--now", OVER, METAVOX_COLLECTOR_HEADER_TIMEOUT_S="3")
-    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (60, 60))
-    assert running.process.stderr is not None
-    with ThreadPoolExecutor(1) as reader:
-        said = reader.submit(running.process.stderr.read)
-        idle = [connected(running) for _ in range(120)]
-        time.sleep(2)
-        for connection in idle:
-            connection.close()
-        try:
-            taken = running.post(encode([example_report()], SCHEMA)).status_code
-        finally:
-            running.process.send_signal(signal.SIGTERM)
-        assert (taken, running.process.wait(30)) == (200, 0)
-        assert "Too many open files" in said.result()
-        assert len(said.result()) < 1_000_000  # where a backlog of 2048 wrote 2.7 MB a second
-    running.stop()
+    (worker,) = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    resource.prlimit(int(worker), resource.RLIMIT_NOFILE, (60, 60))
+    idle = [connected(running) for _ in range(120)]
+    time.sleep(1)
+    for connection in idle:
+        connection.close()
+    taken = running.post(encode([example_report()], SCHEMA)).status_code
+    code, _, err = running.stop()
+    assert (taken, code) == (200, 0)
+    assert len(err) < 10_000  # where asyncio's own loop wrote 2.7 MB a second
 
 
 def test_a_sender_that_is_slow_with_its_body_is_not_cut_off(tmp_path):
@@ -269,7 +261,7 @@ def test_a_close_whose_reports_stay_in_the_log_is_no_success(tmp_path):
     assert partial_of(running.post(encode([example_report()], SCHEMA))) == (0, "")
     with closing(sqlite3.connect(tmp_path / "collector.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM staged_report").fetchone()
+        reader.execute("SELECT count(*) FROM staged_cell_202647").fetchone()
         words = ("close", "--db", running.db, "--week", "2026-W47", "--now", OVER)
         closed = run(*words, METAVOX_COLLECTOR_BUSY_TIMEOUT_S="0.1")
     assert closed.returncode == 1
@@ -316,7 +308,7 @@ def test_a_production_collector_takes_no_synthetic_report_and_no_other_time(tmp_
         (("close", "--week", "last", "--db", "sqlite:///x.db"), 2, "write it like 2026-W47"),
         (("close", "--week", "2026-W47", "--db", "sqlite:////nowhere/x.db"), 1, "there is no collector's database"),
         (("close", "--week", "2026-W47", "--db", "words"), 1, "the database's URL is not understood"),
-        (("close", "--week", "2026-W47", "--db", "mssql+pymssql://u:secret@h/x"), 1, "driver of this kind"),
+        (("close", "--week", "2026-W47", "--db", "mssql+pymssql://u:secret@h/x"), 1, "mssql is no database for a collector"),
         (("serve", "--host", "0.0.0.0", "--db", "sqlite:////nowhere/x.db"), 1, "--allow-public"),  # noqa: S104
         (("serve", "--db", "sqlite:////nowhere/x.db", "--port", "0"), 1, "unable to open"),
         (("serve", "--now", "tomorrow", "--sandbox"), 2, "is not a moment"),
