@@ -60,6 +60,7 @@ rootLogger.appenderRef.stderr.ref = stderr
 """
 """What fails is told in one line; ``spark.log.level`` among Spark's settings shows more."""
 _OF_A_TASK = re.compile(r" executor [^)]*\): (.*)")
+_OF_JAVA = re.compile(r"^: ([\w.]+: .*)", re.MULTILINE)
 _NO_CELL = "what is staged "
 _OF_PYTHON = re.compile(r"^(\w+(?:Error|Exception)): (.*)", re.MULTILINE)
 
@@ -159,7 +160,7 @@ def cluster(settings: Settings) -> Iterator[Cluster]:
         raise NotAllowed("Spark needs Java 17 or newer on this machine; apt-get install openjdk-17-jre-headless")
     source = jdbc_source(settings.db, settings.spark_db)
     with TemporaryDirectory(prefix="metavox-close-") as folder:
-        with _told(f"the Spark cluster at {settings.spark_master} cannot be used"):
+        with _told(f"the Spark cluster at {settings.spark_master} does not let this machine in"):
             session = SparkSession.builder.config(conf=_conf(settings, Path(folder))).getOrCreate()
         try:
             session.sparkContext.addPyFile(str(_shipped(Path(folder))))
@@ -215,5 +216,5 @@ def _reason(text: str) -> str:
     of_python = _OF_PYTHON.findall(text)
     if of_python:
         return ": ".join(of_python[-1])
-    of_a_task = _OF_A_TASK.search(text)
-    return of_a_task[1] if of_a_task else text.strip().splitlines()[0]
+    found = _OF_A_TASK.search(text) or _OF_JAVA.search(text)
+    return found[1] if found else text.strip().splitlines()[0]

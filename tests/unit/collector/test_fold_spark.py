@@ -130,4 +130,6 @@ def test_a_reason_is_one_line():
     of_python = "An exception:\nTraceback (most recent call last):\nModuleNotFoundError: No module named 'a'\n"
     assert spark._reason(of_a_task) == "org.postgresql.util.PSQLException: Connection refused."
     assert spark._reason(of_python) == "ModuleNotFoundError: No module named 'a'"
+    of_java = "An error occurred while calling None.a.\n: java.lang.IllegalStateException: stopped\n\tat a.b"
+    assert spark._reason(of_java) == "java.lang.IllegalStateException: stopped"
     assert spark._reason("all masters are away\nat a.b(C:1)") == "all masters are away"
