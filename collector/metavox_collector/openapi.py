@@ -17,7 +17,7 @@ from metavox_collector.receive import JSON, PROTOBUF, Coding, Limits
 
 Json: TypeAlias = dict[str, Any]
 
-_HEX = "^[0-9a-fA-F]*$"
+_HEX = "^([0-9a-fA-F]{2})*$"
 _SECONDS = {"description": "In so many seconds the request may be tried again.", "schema": {"type": "integer"}}
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _STATUS = {
