@@ -1,7 +1,7 @@
 """Traces of the service itself, for an operator who asks for them.
 
 They say how long a request and a commit took and how many reports were in them. No attribute and no identifier
-comes from a sender: a ``traceparent`` is not read, and errors are not recorded, whose words nobody knows beforehand.
+comes from a sender: a ``traceparent`` is not read. Errors are not recorded: nobody knows their words beforehand.
 """
 
 from __future__ import annotations
