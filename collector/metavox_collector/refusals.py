@@ -81,6 +81,6 @@ def _of_the_request(error: Exception) -> Refused:
         return Refused(Code.INVALID, "the body ended early")
     if isinstance(error, TimeoutError):
         return Refused(Code.TIMEOUT, "the body took too long")
-    # The traceback says where; the store hides its parameters, so it cannot say what was sent.
+    # The log says where and of which type; its words, which may be the sender's, it leaves out.
     _log.error("a request could not be answered", exc_info=error)
     return Refused(Code.INTERNAL, "the collector failed; its operator can see why")

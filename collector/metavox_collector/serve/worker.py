@@ -39,6 +39,7 @@ def main() -> None:
     try:
         settings = configuration.load(Path(task.config) if task.config else None, **task.given)
         logs.configure(settings.log_format)
+        logs.tell_of_the_uncaught()
         clock = fixed(datetime.fromisoformat(task.now)) if task.now else utc_now
         app = create_app(settings, clock=clock, counts=task.descriptors.get("counts"))
         servers = _servers(app, settings, task)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from metavox_collector.errors import NotAllowed
 from metavox_collector.observe import Health, Tracing, tracing
-from metavox_collector.observe.logs import JsonLines
+from metavox_collector.observe.logs import JsonLines, TextLines
 
 
 def test_whoever_asks_without_end_whether_it_is_ready_asks_the_database_once():
@@ -40,15 +41,60 @@ def test_what_is_wrong_is_said_in_a_word_of_ours_and_nothing_of_its_cause():
     assert asyncio.run(told()) == ["database", "full", "draining"]
 
 
-def test_a_json_line_says_when_who_what_and_where_it_went_wrong():
+WORD = "tell" + "tale"  # apart, for the lines of code that failed are shown
+
+
+def recorded(logger: str, message: str, *values: object) -> logging.LogRecord:
+    """An error that came of another one, both with words of a sender's."""
     try:
-        raise ValueError("some words")
+        try:
+            raise KeyError(WORD)
+        except KeyError as error:
+            raise ValueError(WORD) from error
     except ValueError:
-        record = logging.LogRecord("ours", logging.ERROR, __file__, 1, "it is %s", ("so",), sys.exc_info())
-    said = json.loads(JsonLines().format(record))
-    assert (said["level"], said["logger"], said["message"]) == ("error", "ours", "it is so")
+        return logging.LogRecord(logger, logging.ERROR, __file__, 1, message, values, sys.exc_info())
+
+
+def test_a_json_line_says_when_who_what_and_where_it_went_wrong():
+    said = json.loads(JsonLines().format(recorded("metavox_collector.ours", "it is %s", "so")))
+    assert (said["level"], said["logger"], said["message"]) == ("error", "metavox_collector.ours", "it is so")
     assert said["time"].endswith("+00:00")
-    assert "ValueError: some words" in said["traceback"]
+    first, second = said["traceback"].split("Traceback (most recent call last):\n")[1:]
+    assert (first.splitlines()[-1], second.splitlines()[-1]) == ("builtins.KeyError", "builtins.ValueError")
+    assert "test_observe.py" in first
+
+
+@pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
+@pytest.mark.parametrize("message", ["it took %s", f"it took %s\nwhy: {WORD}"])
+def test_the_words_of_errors_and_libraries_are_not_repeated(lines: logging.Formatter, message: str):
+    written = lines.format(recorded("asyncio", message, WORD))
+    assert "it took %s" in written
+    assert "ValueError" in written
+    assert WORD not in written
+
+
+def test_what_nobody_catches_is_told_without_its_words_in_whatever_thread():
+    script = """
+import sys, threading, warnings
+from metavox_collector.observe import logs
+logs.configure("json")
+logs.tell_of_the_uncaught()
+def fail():
+    raise KeyError("tell" + "tale")
+class Dying:
+    def __del__(self):
+        fail()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Dying()
+warnings.warn("tell" + "tale", ResourceWarning)
+fail()
+"""
+    told = subprocess.run([sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, timeout=60)
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert [line["traceback"].splitlines()[-1] for line in lines] == ["builtins.KeyError"] * 3
+    assert (told.returncode, WORD in told.stderr) == (1, False)
 
 
 def test_spans_hold_our_numbers_and_no_words_of_an_error():
