@@ -35,6 +35,7 @@ def engine_options(url: URL, busy_timeout: float) -> dict[str, Any]:
     """
     ours = {"connect_timeout": max(int(busy_timeout), 2), **_NOTICED}
     return {
+        "isolation_level": "READ COMMITTED",  # what follows a lock must see all that was committed before it
         "pool_pre_ping": True,  # a connection that the server's restart has cut is replaced and not told
         "pool_timeout": busy_timeout,
         "connect_args": {name: value for name, value in ours.items() if name not in url.query},
@@ -93,6 +94,11 @@ def lock_for_closing(connection: Connection, week: int) -> None:
     """Exclude who closes any week, and who stages or deletes reports of this one."""
     _lock(connection, _LEDGER)
     _lock(connection, week)
+
+
+def try_week(connection: Connection, week: int) -> bool:
+    """Exclude who stages or deletes reports of a week, without waiting; False if somebody uses it."""
+    return ask(connection, "SELECT pg_try_advisory_xact_lock(%s, %s)", (_NAMESPACE, week)) == [(True,)]
 
 
 def lock_week(connection: Connection, week: int) -> None:

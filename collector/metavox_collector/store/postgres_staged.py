@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection
 
-from metavox_collector.errors import BeingClosed
+from metavox_collector.errors import BeingClosed, StoreUnavailable
 from metavox_collector.store import postgres
 from metavox_collector.store.driver import ask
 from metavox_collector.store.rows import StagedRow, week_number, week_of
@@ -84,7 +85,7 @@ def buried(connection: Connection, tombstones: Sequence[bytes]) -> set[bytes]:
 
 def rows(connection: Connection, week: int, batch: int) -> Iterator[Sequence[StagedRow]]:
     """All rows of a week by report and position, about so many at a time, by a cursor of the server's."""
-    if not _exists(connection, week):
+    if not _held(connection, week):
         return
     driver = connection.connection.driver_connection
     assert driver is not None
@@ -115,6 +116,8 @@ def remove(connection: Connection, week: int, report_id: bytes) -> None:
 
 def count(connection: Connection, week: int) -> int:
     """How many reports of a week are staged."""
+    if not _held(connection, week):
+        return 0
     query = f"SELECT count(*) FROM {_PREFIX}{week} WHERE position = 0"  # noqa: S608
     return int(connection.exec_driver_sql(query).scalar_one())
 
@@ -132,6 +135,11 @@ def any_flagged(connection: Connection, week: int, flag: int) -> bool:
     return connection.exec_driver_sql(query, (flag,)).first() is not None
 
 
+def is_free(connection: Connection, week: int) -> bool:
+    """Whether nobody closes a week or writes it anew; nobody will until this transaction ends."""
+    return postgres.try_week(connection, week)
+
+
 def destroy(connection: Connection, week: int) -> None:
     """Drop a week's partition."""
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_PREFIX}{week}")
@@ -143,13 +151,38 @@ def moving(_connection: Connection) -> list[int]:
 
 
 def begin_to_move(connection: Connection, week: int) -> None:
-    """Write a week anew by name: neither a copy of a deleted row is left in its files, nor the order of arrival."""
-    if _exists(connection, week):
-        connection.exec_driver_sql(f"CLUSTER {_PREFIX}{week} USING {_PREFIX}{week}_pkey")
+    """Write a week anew by name: neither a copy of a deleted row is left in its files, nor the order of arrival.
+
+    Raises:
+        StoreUnavailable: if a deleted row would be, because a transaction that began before still sees it.
+    """
+    if not _exists(connection, week):
+        return
+    name = f"{_PREFIX}{week}"
+    ask(connection, f"CLUSTER {name} USING {name}_pkey")
+    # The new index counts the dead rows that CLUSTER had to keep and the table does not; exactly up to 2**24 rows.
+    counted = "SELECT count(DISTINCT reltuples) FROM pg_class WHERE oid IN (%s::regclass, %s::regclass)"
+    if ask(connection, counted, (name, f"{name}_pkey")) != [(1,)]:
+        raise StoreUnavailable(
+            "an older transaction keeps what was deleted in PostgreSQL's files; end it, or wait for the next try",
+            "an older transaction",
+        )
 
 
 def move(_connection: Connection, _week: int) -> None:
     """Nothing: that was all."""
+
+
+def _held(connection: Connection, week: int) -> bool:
+    """Whether a week has a partition, which is not dropped then before this transaction ends."""
+    if not _exists(connection, week):
+        return False
+    try:
+        with connection.begin_nested():
+            ask(connection, f"LOCK TABLE {_PREFIX}{week} IN ACCESS SHARE MODE")
+    except UndefinedTable:  # it was dropped, which a snapshot that is older does not show
+        return False
+    return True
 
 
 def _exists(connection: Connection, week: int) -> bool:

@@ -95,6 +95,11 @@ def any_flagged(connection: Connection, week: int, flag: int) -> bool:
     )
 
 
+def is_free(_connection: Connection, _week: int) -> bool:
+    """Always: there is one writer at a time."""
+    return True
+
+
 def destroy(connection: Connection, week: int) -> None:
     """Drop a week; its pages are overwritten."""
     for table in _tables(connection, week):

@@ -45,6 +45,9 @@ class Staging(Protocol):
     def any_flagged(self, connection: Connection, week: int, flag: int) -> bool:
         """Whether a report of a week has a flag."""
 
+    def is_free(self, connection: Connection, week: int) -> bool:
+        """Whether nobody closes a week or writes it anew; nobody will until this transaction ends."""
+
     def destroy(self, connection: Connection, week: int) -> None:
         """Destroy all reports of a week."""
 
@@ -52,7 +55,11 @@ class Staging(Protocol):
         """The weeks that are written anew in part."""
 
     def begin_to_move(self, connection: Connection, week: int) -> None:
-        """Begin to write a week anew, if anything is staged of it."""
+        """Begin to write a week anew, if anything is staged of it.
+
+        Raises:
+            StoreUnavailable: if what was deleted from it would come along.
+        """
 
     def move(self, connection: Connection, week: int) -> None:
         """Write the next piece of such a week anew; nothing if there is none."""
@@ -125,10 +132,13 @@ def destroy(connection: Connection, week: Week) -> None:
 
 
 def destroy_before(connection: Connection, tables: Tables, week: Week) -> int:
-    """Destroy every earlier week's, and its tombstones; returns how many reports that were."""
+    """Destroy every earlier week's, and its tombstones; returns how many reports that were.
+
+    But for a week that somebody closes this very moment: the close destroys it, or the next time comes.
+    """
     mine, end = staging(connection), week_number(week)
     number = 0
-    for earlier in [one for one in mine.weeks(connection) if one < end]:
+    for earlier in [one for one in mine.weeks(connection) if one < end and mine.is_free(connection, one)]:
         number += mine.count(connection, earlier)
         mine.destroy(connection, earlier)
     connection.execute(delete(tables.deleted_report).where(tables.deleted_report.c.week < end))

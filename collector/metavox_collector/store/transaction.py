@@ -83,7 +83,7 @@ class Transaction:
         staged.destroy(self.connection, week)
 
     def destroy_staged_before(self, week: Week) -> int:
-        """Destroy those of every earlier week; returns how many reports that were."""
+        """Destroy those of every earlier week that nobody closes just now; returns how many reports that were."""
         return staged.destroy_before(self.connection, self.tables, week)
 
     def add_release(self, entry: LedgerEntry, labelled: LabelledRelease) -> None:

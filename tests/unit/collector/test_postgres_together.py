@@ -1,0 +1,85 @@
+"""Several processes on one PostgreSQL: what one does at the wrong moment for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from metavox_collector.errors import StoreUnavailable
+from metavox_collector.store import Database
+from metavox_privacy.week import Week
+from tests.spans import WEEK
+from tests.unit.collector.deletions import TOKEN, delete, fill, report, stage, staged
+from tests.unit.collector.releases import CAP, NEXT
+from tests.unit.collector.test_rewriting import files
+
+
+@pytest.fixture
+def database(postgres_url, schema) -> Iterator[Database]:
+    opened = Database.create(postgres_url, schema, sandbox=False, yearly_cap=CAP)
+    yield opened
+    opened.dispose()
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_close_sees_what_was_committed_while_it_waited_whatever_the_servers_default_is(
+    database, postgres_url, schema, level
+):
+    stage(database, report())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = postgres_url.rpartition("/")[2]
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    closer, seen = Database.existing(postgres_url, schema), []
+
+    def close() -> None:
+        with closer.closing(WEEK) as transaction:
+            seen.append(transaction.count_staged(WEEK))
+
+    with database.staging({WEEK}) as transaction:
+        transaction.add_reports([report(b"another")])
+        late = threading.Thread(target=close)
+        late.start()
+        late.join(0.2)
+        assert late.is_alive()
+    late.join()
+    assert seen == [2]
+    closer.dispose()
+
+
+def test_a_week_that_expires_while_it_is_closed_is_left_to_the_close_and_others_expire(database):
+    stage(database, report(), report(b"another", week=NEXT))
+    newest = Week.of(NEXT.end)
+    with database.closing(WEEK) as transaction:
+        assert database.keep_weeks(newest, newest) == 1
+        assert transaction.count_staged(WEEK) == 1
+    assert staged(database) == {report().report_id}
+    assert database.keep_weeks(newest, newest) == 1
+    assert staged(database) == set()
+
+
+def test_a_deleted_row_that_an_older_transaction_sees_is_due_until_it_is_gone(database, postgres, postgres_url):
+    fill(database)
+    stage(database, report())
+    with psycopg.connect(postgres_url) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT 1 FROM ledger")  # a snapshot, and no lock on what is staged
+        assert delete(database, TOKEN)
+        with pytest.raises(StoreUnavailable, match="older transaction") as told:
+            database.rewrite_a_piece()
+    assert told.value.kind == "an older transaction"
+    assert database.rewrite_a_piece() is False
+    assert bytes.fromhex(report().report_id) not in files(postgres, postgres_url)
+
+
+def test_a_week_that_is_destroyed_while_somebody_reads_is_empty_to_them_and_the_next_can_be_read(database):
+    stage(database, report(), report(b"another", week=NEXT))
+    with database.read() as transaction:
+        assert transaction.staged_weeks() == [WEEK, NEXT]
+        with database.closing(WEEK) as closing:
+            closing.destroy_staged(WEEK)
+        assert list(transaction.staged_rows(WEEK)) == []
+        assert transaction.count_staged(WEEK) == 0
+        assert transaction.count_staged(NEXT) == 1
