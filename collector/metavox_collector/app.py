@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -17,7 +18,7 @@ from metavox_collector.admission import Action, Admission, Throttled, client_of
 from metavox_collector.clock import Clock, utc_now
 from metavox_collector.delete import deletion
 from metavox_collector.errors import StoreUnavailable
-from metavox_collector.housekeeping import Housekeeping
+from metavox_collector.housekeeping import HOUR, Housekeeping
 from metavox_collector.intake import Intake
 from metavox_collector.latest import datasets, latest
 from metavox_collector.observe import Counted, Health, Metrics, monitor, probes, tracing
@@ -91,7 +92,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stager.start()
-        async with house.going_on():
+        async with house.going_on(), _each_hour(admission.forget):
             yield
         await stager.drain()
         spans.end()
@@ -109,6 +110,22 @@ def create_app(
     app.state.monitor = monitor(health, metrics)
     app.state.overload = traces.refusals.overload
     return app
+
+
+@asynccontextmanager
+async def _each_hour(work: Callable[[], None]) -> AsyncIterator[None]:
+    """Beside what the block does."""
+
+    async def again() -> None:
+        while True:
+            await asyncio.sleep(HOUR)
+            work()
+
+    task = asyncio.create_task(again())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _database(settings: Settings, schema: Schema) -> Database:

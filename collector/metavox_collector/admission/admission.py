@@ -151,6 +151,12 @@ class Admission:
         message = "as many reports as one address block may send in a week have come from this one"
         raise Throttled("too_many_from_block", message, wait)
 
+    def forget(self) -> None:
+        """Throw away the days and weeks that are over, with their keys, also where nobody has come since."""
+        for rates in self._rates.values():
+            rates.forget(time.monotonic())
+        self._blocks.forget(Week.of(self._clock()))
+
     def authorize(self, header: str | None) -> None:
         """Judge an ``Authorization`` header of a request that brings reports.
 

@@ -29,10 +29,18 @@ class Blocks:
             reports: How many.
             week: The week of now, whichever week the reports are of.
         """
-        self._table.enter(week.year * 100 + week.number)
+        self._table.enter(_number(week))
         places = self._table.places(block)
         taken = int(self._table.least(places)) + reports
         if taken > self._cap:
             return False
         self._table.raise_to(places, taken)
         return True
+
+    def forget(self, week: Week) -> None:
+        """Throw away what was counted in another week than that of now."""
+        self._table.leave(_number(week))
+
+
+def _number(week: Week) -> int:
+    return week.year * 100 + week.number

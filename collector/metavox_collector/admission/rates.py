@@ -32,7 +32,7 @@ class Rates:
             host: Whose request it is, as :func:`~metavox_collector.admission.addresses.host_of` has it.
             now: Seconds of a clock that never goes back, above 0.
         """
-        self._table.enter(int(now // DAY) + 1)
+        self._table.enter(_day(now))
         places = self._table.places(host)
         empty_at = max(self._table.least(places), now) + self._interval
         wait = empty_at - now - 60.0
@@ -40,3 +40,11 @@ class Rates:
             return wait
         self._table.raise_to(places, empty_at)
         return 0.0
+
+    def forget(self, now: float) -> None:
+        """Throw away what was counted on another day than that of now, by the same clock."""
+        self._table.leave(_day(now))
+
+
+def _day(now: float) -> int:
+    return int(now // DAY) + 1

@@ -1,10 +1,11 @@
 """Numbers of addresses without the addresses: a table of fixed size, found by a keyed hash.
 
 It is a count-min sketch (Cormode and Muthukrishnan, 2005) with conservative update. A neighbourhood of addresses
-has one place in each of four rows, and its number is the least of the four. No address and no hash of one is
-stored, nothing is evicted and nothing grows. Two that share a place can make a number too high, never too low, and
-a number goes wrong by one only after about ``WIDTH`` numbers were raised by one. The key is random, is made here,
-never leaves the memory, and is thrown away with the numbers; then nobody can say any more whose a number was.
+has one place in each of four rows, and its number is the least of the four. No address is stored, nothing is
+evicted and nothing grows. Two that share a place can make a number too high, never too low, and a number goes wrong
+by one only after about ``WIDTH`` numbers were raised by one. The key is random, is made here, never leaves the
+memory, and is thrown away with the numbers; then nobody can say any more whose a number was. Until then whoever
+reads this memory can: there are few enough addresses to look at the places of each.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class KeyedTable:
             self._memory[_KEY] = secrets.token_bytes(32)
             self._memory[_NUMBERS] = bytes(SIZE - _FIRST)
             _PERIOD.pack_into(self._memory, 0, period)
+
+    def leave(self, period: int) -> None:
+        """Throw away the key and the numbers of every other period than this one, which may not have begun yet."""
+        if _PERIOD.unpack_from(self._memory)[0] not in (0, period):
+            self._memory[:] = bytes(SIZE)
 
     def places(self, neighbourhood: bytes) -> list[int]:
         """Where a neighbourhood's numbers are in this period."""

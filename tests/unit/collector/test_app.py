@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,8 @@ import pytest
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from metavox_collector import app as app_module
+from metavox_collector.admission import Admission
 from metavox_collector.app import create_app
 from metavox_collector.clock import fixed
 from metavox_collector.settings import Settings
@@ -286,6 +289,18 @@ def test_nobody_else_says_whose_budget_is_used(make_app, url, schema):
         return [answer.status_code for answer in sent]
 
     assert during(app, two) == [200, 429]
+
+
+def test_what_was_counted_of_senders_is_forgotten_by_itself(make_app, url, schema, monkeypatch):
+    monkeypatch.setattr(app_module, "HOUR", 0.01)
+    forgotten = threading.Event()
+    monkeypatch.setattr(Admission, "forget", lambda _admission: forgotten.set())
+    app = make_app(Settings(db=url), clock=fixed(WEEK.end), schema=schema)
+
+    async def nothing(_client: httpx.AsyncClient) -> bool:
+        return await asyncio.to_thread(forgotten.wait, 10)
+
+    assert during(app, nothing)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import tracemalloc
 from datetime import timedelta
 from ipaddress import ip_network
@@ -18,6 +19,7 @@ from metavox_collector.admission import (
     Unauthorized,
     shared_counts,
 )
+from metavox_collector.admission.rates import DAY
 from metavox_collector.clock import fixed
 from tests.spans import WEEK
 
@@ -121,6 +123,32 @@ def test_no_address_is_kept_anywhere_in_memory(admission):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory without a name is Linux's")
+def test_a_day_and_a_week_that_are_over_are_forgotten_though_nobody_comes(monkeypatch):
+    moment, seconds = [NOW], [1.0]
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    descriptor = shared_counts()
+    assert descriptor is not None
+    admission = Admission(LIMITS, None, lambda: moment[0], descriptor)
+    for action in Action:
+        admission.admit_request(HERE, action)
+    admission.admit(HERE, 1)
+    admission.forget()
+    held = count_bytes(descriptor)
+    seconds[0] += DAY
+    admission.forget()
+    assert 0 < count_bytes(descriptor) < held / 2
+    moment[0] += timedelta(weeks=1)
+    admission.forget()
+    assert count_bytes(descriptor) == 0
+    os.close(descriptor)
+
+
+def count_bytes(descriptor: int) -> int:
+    """How many bytes of shared memory hold something."""
+    held = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    return len(held) - held.count(0)
+
+
 def test_workers_that_share_their_counts_share_a_senders_budget():
     memory = shared_counts()
     first, second = (Admission(LIMITS, None, fixed(NOW), memory) for _ in range(2))

@@ -50,6 +50,18 @@ def test_in_another_period_another_key_finds_other_places_and_no_numbers(table):
     assert table.least(before) == table.least(after) == 0
 
 
+def test_of_another_period_neither_the_key_nor_a_number_is_left_also_if_nobody_comes():
+    memory = memoryview(bytearray(SIZE))
+    table = KeyedTable(memory)
+    table.leave(1)
+    table.enter(1)
+    table.raise_to(table.places(b"somebody"), 7)
+    table.leave(1)
+    assert table.least(table.places(b"somebody")) == 7
+    table.leave(2)
+    assert not any(memory)
+
+
 def test_two_tables_never_have_a_key_in_common():
     assert new().places(b"somebody") != new().places(b"somebody")
 
