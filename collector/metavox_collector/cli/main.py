@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import resource
 import sys
 
 _EXTRA = ("fastapi", "google.rpc", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
@@ -18,6 +19,8 @@ def main() -> None:
 
 
 def _main() -> None:
+    # What a crash leaves on a disk would hold reports; whoever this process starts inherits it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         _fail(f'{", ".join(missing)} not installed. Run: pip install "metavox[collector]"')

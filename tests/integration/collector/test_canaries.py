@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -93,6 +94,8 @@ def look_for_canaries(store: Store, how: str, tmp_path: Path) -> None:
     with collector(store.url, *words, "--log-format", how, **environment) as running:
         assert running.process.stdout is not None
         monitor = running.process.stdout.readline().split()[-1]
+        limits = [Path(f"/proc/{pid}/limits").read_text() for pid in (running.process.pid, *running.workers())]
+        assert all(re.search(r"Max core file size +0 +0 ", limit) for limit in limits)
         while_it_works(running)
         told = [while_it_fails(running, tmp_path / "fault"), while_it_is_away(running, store)]
         numbers = httpx.get(f"{monitor}/metrics", trust_env=False).text

@@ -204,7 +204,7 @@ def test_traces_of_itself_go_to_the_operators_backend_and_hold_nothing_of_a_send
     assert {span.name for span in spans} == {"receive", "decode", "commit"}
     assert {item.key for span in spans for item in span.attributes} == {
         "http.response.status_code",
-        "metavox.bytes",
+        "metavox.kib",
         "metavox.reports",
         "metavox.deletions",
     }
