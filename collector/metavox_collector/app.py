@@ -33,6 +33,9 @@ from metavox_privacy.schema import SCHEMA, Schema
 
 _TRACES = "/v1/traces"
 
+_SAMPLING = 1.0
+"""Seconds between two looks at what waits, for whoever asks another worker."""
+
 _ROUTES = {
     "/v1/reports/": "reports",
     "/v1/releases/latest": "latest",
@@ -92,7 +95,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stager.start()
-        async with house.going_on(), _each_hour(admission.forget):
+        async with house.going_on(), _every(HOUR, admission.forget), _every(_SAMPLING, metrics.sample):
             yield
         await stager.drain()
         spans.end()
@@ -113,12 +116,12 @@ def create_app(
 
 
 @asynccontextmanager
-async def _each_hour(work: Callable[[], None]) -> AsyncIterator[None]:
-    """Beside what the block does."""
+async def _every(seconds: float, work: Callable[[], None]) -> AsyncIterator[None]:
+    """Do something beside the block, again and again."""
 
     async def again() -> None:
         while True:
-            await asyncio.sleep(HOUR)
+            await asyncio.sleep(seconds)
             work()
 
     task = asyncio.create_task(again())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 _FORM = re.compile(r"(\d{4})-W(\d{2})")
 
@@ -44,7 +45,7 @@ class Week:
     @property
     def start(self) -> datetime:
         """Monday 00:00 UTC."""
-        return datetime.fromisocalendar(self.year, self.number, 1).replace(tzinfo=timezone.utc)
+        return _monday(self.year, self.number)
 
     @property
     def end(self) -> datetime:
@@ -53,3 +54,8 @@ class Week:
 
     def __str__(self) -> str:
         return f"{self.year}-W{self.number:02d}"
+
+
+@lru_cache(maxsize=64)  # a collector asks it of each report, all of which are of a few weeks
+def _monday(year: int, number: int) -> datetime:
+    return datetime.fromisocalendar(year, number, 1).replace(tzinfo=timezone.utc)

@@ -35,6 +35,7 @@ class Metrics:
         self._sizes = self._histogram("commit_reports", "Reports committed together.", _SIZES)
         self._waiting = self._gauge("reports_waiting", "Reports that wait for a commit.", "livesum")
         self._bytes = self._gauge("body_bytes", "Bytes of bodies that are held.", "livesum")
+        self._now_waiting = self._now_held = 0
         self._expired_at = self._gauge("housekeeping_time_seconds", "When housekeeping last succeeded.", "max")
         self._build = self._gauge("build_info", "1 for each version that runs.", "livemax", ["version", "schema"])
 
@@ -67,11 +68,16 @@ class Metrics:
 
     def waiting(self, reports: int) -> None:
         """So many reports wait for a commit now."""
-        self._waiting.set(reports)
+        self._now_waiting = reports
 
     def holds(self, size: int) -> None:
         """So many bytes of bodies are held now."""
-        self._bytes.set(size)
+        self._now_held = size
+
+    def sample(self) -> None:
+        """Show what waits and what is held now: each changes twice a request, which costs more than it tells."""
+        self._waiting.set(self._now_waiting)
+        self._bytes.set(self._now_held)
 
     def kept_house(self) -> None:
         """Housekeeping has done all that was due."""
@@ -87,6 +93,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Everything, of all workers, in Prometheus' text format."""
+        self.sample()
         if SHARED not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()
