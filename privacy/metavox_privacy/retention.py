@@ -31,9 +31,15 @@ RETENTION: Final = (
         f"until its week is closed, at most {KEPT_AT_COLLECTOR.days} days, or until you delete it",
     ),
     (
-        "A hash of the name of a report that you have deleted, so that it is not stored again",
+        "A hash of the name of a report that you asked to have deleted, so that it is not stored afterwards",
         "at the collector",
-        f"until the report's week is closed, at most {KEPT_AT_COLLECTOR.days} days",
+        f"until reports of its week are taken no more, at most {KEPT_AT_COLLECTOR.days} days",
+    ),
+    ("Your address", "at the collector, in memory", "while your request is answered"),
+    (
+        "How many requests and reports came from your network, under a hash of it with a random key",
+        "at the collector, in memory",
+        "requests for a day, reports for an ISO week, and an hour at most after that",
     ),
     (
         "Noisy sums of a closed week",
