@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -39,7 +40,6 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
         connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own late one
         for pragma in (
             f"busy_timeout={int(busy_timeout * 1000)}",
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             "cache_size=-16384",  # in KiB: the inner pages of a week of some million reports
@@ -47,12 +47,26 @@ def prepare(engine: Engine, busy_timeout: float) -> None:
             "temp_store=MEMORY",  # nothing that is staged goes into a file under /var/tmp
         ):
             connection.execute(f"PRAGMA {pragma}").close()
+        _keep_a_log(connection, busy_timeout)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         # A transaction that begins by reading cannot become a writer once somebody else has written.
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _keep_a_log(connection: Any, busy_timeout: float) -> None:
+    """Switch to a write-ahead log; of several that do so at once on a new file SQLite has all but one fail."""
+    until = time.monotonic() + busy_timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
@@ -148,3 +149,13 @@ def test_of_several_that_make_a_database_at_once_each_finds_it_made(url, schema)
         database.dispose()
     assert errors == []
     assert len(opened) == 4
+
+
+def test_a_new_database_that_another_process_writes_to_is_waited_for(schema, tmp_path):
+    file = tmp_path / "collector.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # whoever would switch the file to a write-ahead log now is not made to wait
+    release = threading.Timer(0.1, other.close)
+    release.start()
+    Database.create(f"sqlite:///{file}", schema, sandbox=False, yearly_cap=CAP, busy_timeout=20).dispose()
+    release.join()
