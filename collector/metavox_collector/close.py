@@ -125,7 +125,7 @@ def _authorize(
 def _cleaned(database: Database, expired: Week) -> bool:
     """Destroy what is older; whether no byte of all that is destroyed is left, for all that can be done now."""
     try:
-        with database.deleting() as transaction:  # nobody who closes another week is waited for
+        with database.deleting(takes_time=True) as transaction:  # nobody who closes another week is waited for
             transaction.destroy_staged_before(expired)
     except StoreUnavailable:
         return False

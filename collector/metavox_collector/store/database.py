@@ -63,7 +63,7 @@ class Database:
         if engine.dialect.name == "sqlite":
             sqlite.make_private(engine.url)
         with disposed_on_error(engine):
-            with connected(engine, writes=True) as connection:
+            with connected(engine, writes=True, takes_time=True) as connection:
                 exclude_all(connection)
                 facts = birth.born(connection, tables, schema, sandbox=sandbox, yearly_cap=yearly_cap)
                 birth.adopt(connection, tables, schema, facts)
@@ -88,7 +88,7 @@ class Database:
                 migrations.require_current(connection)
                 facts = connection.execute(select(tables.collector)).one()
             if facts.schema_fingerprint != schema.fingerprint:
-                with connected(engine, writes=True) as connection:
+                with connected(engine, writes=True, takes_time=True) as connection:
                     exclude_all(connection)
                     birth.adopt(connection, tables, schema, facts)
         return cls(engine, tables, schema, facts)
@@ -103,7 +103,7 @@ class Database:
         """
         engine = open_engine(url, busy_timeout)
         birth.require_file(engine)
-        with disposed_on_error(engine), connected(engine, writes=True) as connection:
+        with disposed_on_error(engine), connected(engine, writes=True, takes_time=True) as connection:
             exclude_all(connection)
             birth.require_there(connection, tables_of(engine.dialect.name))
             before = migrations.revision(connection)
@@ -134,7 +134,7 @@ class Database:
         Raises:
             StoreUnavailable: if the database is busy or away, or software with another schema has adopted it.
         """
-        with connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True, takes_time=True) as connection:
             exclude_all(connection)
             yield self._unless_adopted(connection)
 
@@ -154,13 +154,16 @@ class Database:
             yield self._unless_adopted(connection)
 
     @contextmanager
-    def deleting(self) -> Iterator[Transaction]:
+    def deleting(self, *, takes_time: bool = False) -> Iterator[Transaction]:
         """A transaction for deleting a report: it waits for whoever stages, and keeps the next one waiting.
+
+        Args:
+            takes_time: Whether more than a report is deleted, and no sender waits for the answer.
 
         Raises:
             StoreUnavailable: as for :meth:`write`.
         """
-        with connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True, takes_time=takes_time) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_for_deleting(connection)
             yield self._unless_adopted(connection)
@@ -177,7 +180,7 @@ class Database:
         """
         with ExitStack() as stack:
             with _told_of_another_close():
-                connection = stack.enter_context(connected(self._engine, writes=True))
+                connection = stack.enter_context(connected(self._engine, writes=True, takes_time=True))
                 if self.dialect == "postgresql":
                     postgres.lock_for_closing(connection, week_number(week))
             yield self._unless_adopted(connection)
@@ -191,7 +194,7 @@ class Database:
         Raises:
             StoreUnavailable: as for :meth:`write`.
         """
-        with self.deleting() as transaction:
+        with self.deleting(takes_time=True) as transaction:
             destroyed = transaction.destroy_staged_before(oldest)
             if self.dialect == "postgresql":
                 postgres_staged.make_all(transaction.connection, week_number(oldest), week_number(newest))
@@ -207,7 +210,7 @@ class Database:
             week = staged.week_to_rewrite(transaction.connection, self._tables)
         if week is None:
             return False
-        with connected(self._engine, writes=True) as connection:
+        with connected(self._engine, writes=True, takes_time=True) as connection:
             if self.dialect == "postgresql":
                 postgres.lock_week(connection, week)
             staged.rewrite_a_piece(connection, self._tables, week)

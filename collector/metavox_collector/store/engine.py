@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metavox_collector.errors import CollectorError, StoreUnavailable, WrongDatabase
 from metavox_collector.store import postgres, sqlite
+from metavox_collector.store.patience import without_limit
 
 
 def open_engine(url: str, busy_timeout: float) -> Engine:
@@ -54,8 +55,13 @@ _WRITE_IT = "write it like sqlite:///collector.db or postgresql://user@host/data
 
 
 @contextmanager
-def connected(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+def connected(engine: Engine, *, writes: bool, takes_time: bool = False) -> Iterator[Connection]:
     """A transaction; one that does not write sees one state of the database.
+
+    Args:
+        engine: Whose.
+        writes: Whether it is to change anything.
+        takes_time: Whether its statements may take as long as they do; else PostgreSQL has to answer in time.
 
     Raises:
         StoreUnavailable: if the database is busy or away.
@@ -64,8 +70,12 @@ def connected(engine: Engine, *, writes: bool) -> Iterator[Connection]:
     options: dict[str, Any] = {sqlite.WRITES: writes}
     if engine.dialect.name == "postgresql" and not writes:
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with told(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
-        yield connection
+    with told(engine.url), engine.connect().execution_options(**options) as connection:
+        unlimited = takes_time and engine.dialect.name == "postgresql"
+        with without_limit(connection) if unlimited else nullcontext(), connection.begin():
+            if unlimited:
+                postgres.take_time(connection)
+            yield connection
 
 
 def exclude_all(connection: Connection) -> None:

@@ -14,11 +14,19 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 
 from metavox_collector.store.driver import ask
+from metavox_collector.store.patience import PatientConnection
 
 _NAMESPACE = 0x6D657461
 """The first of the two numbers that name each lock; the second is one of these, or a week's."""
 
 _LEDGER, _DELETIONS, _PARTITIONS, _TURN = 1, 2, 3, 4
+
+
+STATEMENT_S = 15.0
+"""How long a statement for which senders wait may take beside its wait for locks, in seconds; most take 10 ms."""
+
+_GRACE_S = 2.0
+"""How much later than the server we ourselves give up, in seconds; then the server does nothing at all."""
 
 
 def with_driver(url: URL) -> URL:
@@ -47,22 +55,36 @@ _NOTICED = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count":
 
 
 def prepare(engine: Engine, busy_timeout: float) -> None:
-    """Have every connection wait no longer for a lock than is said, and answer a commit when it is on the disk.
+    """Have every connection wait no longer than is said, and answer a commit when it is on the disk.
 
     Args:
         engine: Whose connections.
         busy_timeout: In seconds.
     """
-    patience = max(int(busy_timeout * 1000), 1)  # to PostgreSQL 0 is for ever
+    lock = max(int(busy_timeout * 1000), 1)  # to PostgreSQL 0 is for ever
+    statement = busy_timeout + STATEMENT_S
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, args: Any, named: Any) -> PatientConnection:
+        connection = PatientConnection.connect(*args, **named)
+        connection.patience = statement + _GRACE_S
+        return connection
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {patience}")
+            cursor.execute(f"SET lock_timeout = {lock}")
+            cursor.execute(f"SET statement_timeout = {int(statement * 1000)}")
             cursor.execute("SHOW synchronous_commit")
             if cursor.fetchone() == ("off",):
                 cursor.execute("SET synchronous_commit = on")
         connection.commit()
+
+
+def take_time(connection: Connection) -> None:
+    """Have the server end nothing of this transaction for the time it takes, whatever its defaults are."""
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {name} = 0")
 
 
 def lock_all(connection: Connection) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from metavox_collector.errors import StoreUnavailable
-from metavox_collector.store import Database
+from metavox_collector.store import Database, postgres
 from metavox_privacy.week import Week
+from tests.postgres import Server, server
 from tests.spans import WEEK
 from tests.unit.collector.deletions import TOKEN, delete, fill, report, stage, staged
 from tests.unit.collector.releases import CAP, NEXT
@@ -83,3 +85,47 @@ def test_a_week_that_is_destroyed_while_somebody_reads_is_empty_to_them_and_the_
         assert list(transaction.staged_rows(WEEK)) == []
         assert transaction.count_staged(WEEK) == 0
         assert transaction.count_staged(NEXT) == 1
+
+
+@pytest.fixture
+def frozen() -> Iterator[Server]:
+    """A server of its own, which may stand still."""
+    with server() as started:
+        yield started
+        started.resume()
+
+
+def test_a_server_that_stands_still_is_told_in_time_and_reports_are_taken_once_it_goes_on(
+    monkeypatch, frozen, schema
+):
+    monkeypatch.setattr(postgres, "STATEMENT_S", 0.5)
+    monkeypatch.setattr(postgres, "_GRACE_S", 0.1)
+    database = Database.create(frozen.url(), schema, sandbox=False, yearly_cap=CAP, busy_timeout=0.5)
+    stage(database, report())
+    frozen.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        stage(database, report(b"another"))
+    with pytest.raises(StoreUnavailable), database.read() as transaction:
+        transaction.closed_weeks()
+    assert time.monotonic() - began < 15
+    frozen.resume()
+    assert stage(database, report(b"another")) == []
+    assert len(staged(database)) == 2
+    database.dispose()
+
+
+def test_a_statement_that_takes_too_long_is_told_but_a_closes_may_take_its_time(monkeypatch, postgres_url, schema):
+    monkeypatch.setattr(postgres, "STATEMENT_S", 0.2)
+    database = Database.create(postgres_url, schema, sandbox=False, yearly_cap=CAP, busy_timeout=0)
+    slow = "SELECT pg_sleep(0.4)"
+    with pytest.raises(StoreUnavailable) as told, database.staging({WEEK}) as transaction:
+        transaction.connection.exec_driver_sql(slow)
+    assert told.value.kind == "QueryCanceled 57014"
+    with database.closing(WEEK) as transaction:
+        transaction.connection.exec_driver_sql(slow)
+    with database.deleting(takes_time=True) as transaction:
+        transaction.connection.exec_driver_sql(slow)
+    with pytest.raises(StoreUnavailable), database.deleting() as transaction:
+        transaction.connection.exec_driver_sql(slow)
+    database.dispose()
