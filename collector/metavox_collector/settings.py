@@ -57,13 +57,21 @@ _SPARK_ELSEWHERE = {
 SparkOption = Annotated[str, AfterValidator(_spark_option)]
 """Like ``spark.executor.memory=2g``."""
 
+SparkOptions = Annotated[tuple[SparkOption, ...], NoDecode, BeforeValidator(_split)]
+"""A list in TOML; with commas between them in the environment."""
+
+DatabaseUrl = Annotated[str, AfterValidator(sources.understood)]
+"""SQLAlchemy's, with a password at its usual place if at all."""
+
+_HOUR = 3600
+
 
 class Settings(BaseSettings):
     """What an operator can choose."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    db: str = Field("sqlite:///metavox-collector.db", description="SQLAlchemy URL of the database")
+    db: DatabaseUrl = Field("sqlite:///metavox-collector.db", description="SQLAlchemy URL of the database")
     db_password_file: Path | None = Field(
         None, description="file whose first line is the password of the database's user, so that it is nowhere else"
     )
@@ -99,9 +107,11 @@ class Settings(BaseSettings):
         1000, ge=2, description="most connections at a time; what comes beyond them is answered 503"
     )
     header_timeout_s: float = Field(
-        10, gt=0, description="how long a connection may wait or take for a request's header, in seconds"
+        10, gt=0, le=_HOUR, description="how long a connection may wait or take for a request's header, in seconds"
     )
-    body_timeout_s: float = Field(30, gt=0, description="how long a sender may take for a body, in seconds")
+    body_timeout_s: float = Field(
+        30, gt=0, le=_HOUR, description="how long a sender may take for a body, in seconds"
+    )
     drain_timeout_s: int = Field(
         20, ge=1, le=600, description="how long a process that is to end goes on answering, in seconds"
     )
@@ -113,7 +123,7 @@ class Settings(BaseSettings):
     )
     retry_after_s: int = Field(30, ge=1, description="the `Retry-After` of an answer 429 or 503, in seconds")
     busy_timeout_s: float = Field(
-        5, ge=0, le=3600, description="how long to wait for a locked database, in seconds"
+        5, ge=0, le=_HOUR, description="how long to wait for a locked database, in seconds"
     )
     sends_per_minute: int = Field(
         600, ge=1, le=10**6, description="requests with reports in a minute, for each IPv4 address or IPv6 /64"
@@ -147,7 +157,7 @@ class Settings(BaseSettings):
     spark_master: str | None = Field(
         None, description="Spark cluster that `close --engine spark` folds on, like `spark://host:7077`"
     )
-    spark_db: str | None = Field(
+    spark_db: DatabaseUrl | None = Field(
         None, description="URL with which its executors reach the database, if not `db`; a role that may only read"
     )
     spark_jdbc_jar: Path = Field(
@@ -156,8 +166,10 @@ class Settings(BaseSettings):
     spark_partitions: int = Field(
         32, ge=1, le=65536, description="into how many slices a week is cut, each read and summed by one executor"
     )
-    spark_timeout_s: float = Field(3600, gt=0, description="how long a fold on Spark may take, in seconds")
-    spark_conf: tuple[SparkOption, ...] = Field(
+    spark_timeout_s: float = Field(
+        _HOUR, gt=0, le=7 * 24 * _HOUR, description="how long a fold on Spark may take, in seconds"
+    )
+    spark_conf: SparkOptions = Field(
         (), description='Spark\'s own settings, a list like `["spark.executor.memory=2g"]`, without secrets'
     )
 
@@ -171,10 +183,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _the_password_is_read(cls, given: dict[str, Any]) -> dict[str, Any]:
-        file = given.get("db_password_file")
-        if file is None:
-            return given
-        return {**given, "db": sources.with_password_of(Path(file), given.get("db", ""))}
+        file, url = given.get("db_password_file"), given.get("db", "")
+        if not isinstance(file, (str, Path)) or not isinstance(url, str):
+            return given  # not given, or about to be refused
+        return {**given, "db": sources.with_password_of(Path(file), url)}
 
     @model_validator(mode="after")
     def _a_week_fits_the_cap(self) -> Settings:

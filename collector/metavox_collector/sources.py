@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, TomlConfigSettingsSource
 
@@ -94,13 +94,25 @@ def require_private(file: Path) -> None:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
         raise NotAllowed(f"{file} cannot be read: {error.strerror}") from None
+    if not file.is_file():
+        raise NotAllowed(f"{file} is no file")
     if mode & _OTHERS:
         raise NotAllowed(f"{file} holds a secret and everybody on this machine may read it; run: chmod o= {file}")
 
 
+def understood(url: str) -> str:
+    """A database's URL, if a password in it stands where it is looked for.
+
+    Raises:
+        NotAllowed: if it is no URL, or may hold a password elsewhere, where it would not be hidden.
+    """
+    _parts(url)
+    return url
+
+
 def has_password(url: str) -> bool:
-    """Whether a database's URL holds a password."""
-    return bool(urlsplit(url).password)
+    """Whether a database's URL holds a password; raises as :func:`understood`."""
+    return bool(_parts(url).password)
 
 
 def with_password_of(file: Path, url: str) -> str:
@@ -114,7 +126,7 @@ def with_password_of(file: Path, url: str) -> str:
         password = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
         raise NotAllowed(f"the password's file {file} cannot be read ({type(error).__name__})") from None
-    parts = urlsplit(url)
+    parts = _parts(url)
     if not password:
         raise NotAllowed(f"the password's file {file} has an empty first line")
     if parts.username is None or parts.password is not None:
@@ -125,8 +137,27 @@ def with_password_of(file: Path, url: str) -> str:
 
 def without_password(url: str) -> str:
     """A database's URL as it may be shown."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     if not parts.password:
         return url
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # it is looked at only when it is asked for
+    except ValueError:
+        raise NotAllowed(_NOT_UNDERSTOOD) from None
+    rest = f"{parts.path}{parts.query}{parts.fragment}"
+    named = any("password" in name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    if not parts.scheme.startswith("sqlite") and (named or "@" in rest or parts.netloc.count("@") > 1):
+        raise NotAllowed(_NOT_UNDERSTOOD)
+    return parts
+
+
+_NOT_UNDERSTOOD = (
+    "the database's URL is not understood; write it like postgresql://user@host/database and give the password in "
+    "db_password_file, or in the URL as user:password@host with each of :/?#[]@% in it percent-encoded"
+)

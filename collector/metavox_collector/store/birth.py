@@ -22,9 +22,10 @@ def born(connection: Connection, tables: Tables, schema: Schema, *, sandbox: boo
     """What a database was born as; one that is not there yet is made, and that written down.
 
     Raises:
-        WrongDatabase: if it is of the other kind, or of another version of the software.
+        WrongDatabase: if it is of the other kind, of another version of the software, or another program's.
     """
     if not inspect(connection).has_table(tables.collector.name):
+        _require_empty(connection)
         migrations.upgrade(connection)
     migrations.require_current(connection)
     row = connection.execute(select(tables.collector)).one_or_none()
@@ -63,6 +64,12 @@ def require_there(connection: Connection, tables: Tables) -> None:
     """Refuse a database that is no collector's; raises WrongDatabase."""
     if not inspect(connection).has_table(tables.collector.name):
         raise _absent(connection.engine)
+
+
+def _require_empty(connection: Connection) -> None:
+    others = set(inspect(connection).get_table_names()) - {"alembic_version"}
+    if others or migrations.revision(connection) is not None:
+        raise WrongDatabase("the database holds tables of another program; give one that is empty, or is not there")
 
 
 def _absent(engine: Engine) -> WrongDatabase:

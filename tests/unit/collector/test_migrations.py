@@ -121,6 +121,24 @@ def test_a_database_of_another_version_is_refused_and_left_as_it_is(database, ur
             opening()
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ["CREATE TABLE theirs (a INTEGER)"],
+        ["CREATE TABLE alembic_version (version_num VARCHAR(32))", "INSERT INTO alembic_version VALUES ('abc')"],
+    ],
+)
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(url, schema, engine, theirs):
+    with connected(engine, writes=True) as connection:
+        for statement in theirs:
+            connection.execute(text(statement))
+        before = inspect(connection).get_table_names()
+    with pytest.raises(WrongDatabase, match="another program"):
+        Database.create(url, schema, sandbox=False, yearly_cap=CAP)
+    with connected(engine, writes=False) as connection:
+        assert inspect(connection).get_table_names() == before
+
+
 def test_a_database_of_an_earlier_version_is_told_how_to_be_upgraded(database, url, schema, monkeypatch):
     monkeypatch.setattr(migrations.run, "HEAD", "0002")
     with pytest.raises(WrongDatabase, match="run: metavox-collector db upgrade"):

@@ -57,6 +57,10 @@ def test_a_file_that_is_given_is_over_the_one_that_the_environment_names(config,
         ("grace_days = \n", "collector.toml is not TOML"),
         ("[limits]\nmax_reports = 3\n", "limits in .* is not a setting"),
         ("grace_days = 30\n", "the setting grace_days is wrong"),
+        ("header_timeout_s = inf\n", "the setting header_timeout_s is wrong"),
+        ("db_password_file = 3\n", "the setting db_password_file is wrong"),
+        ('db_password_file = ""\n', "is no file"),
+        ("db = 3\n", "the setting db is wrong"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused(config, text, words):
@@ -87,6 +91,7 @@ def test_the_variable_of_the_sdk_beside_ours_stands_in_nobodys_way(monkeypatch):
         *(("GRACE_DAYS", "-1"), ("GRACE_DAYS", "soon"), ("MAX_REPORTS", "0"), ("ACCEPT_WEEKS", "5")),
         *(("BUSY_TIMEOUT_S", "inf"), ("YEARLY_CAP_NANO_RHO", str(10**19))),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example"),
+        *(("BODY_TIMEOUT_S", "inf"), ("SPARK_TIMEOUT_S", "inf"), ("SPARK_CONF", "local")),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch, name, value):
@@ -106,7 +111,9 @@ def test_an_unknown_argument_is_refused():
 
 def test_a_list_has_commas_in_the_environment(monkeypatch):
     monkeypatch.setenv(f"{PREFIX}TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    monkeypatch.setenv(f"{PREFIX}SPARK_CONF", "spark.cores.max=2,spark.executor.memory=2g")
     assert load().trusted_proxies == ("10.0.0.0/8", "::1/128")
+    assert load().spark_conf == ("spark.cores.max=2", "spark.executor.memory=2g")
 
 
 def test_budgets_that_no_year_could_pay_are_refused(monkeypatch):
@@ -138,6 +145,28 @@ def test_the_password_is_read_from_its_file_and_shown_nowhere(secret):
 def test_a_password_file_for_a_url_that_takes_none_is_refused(secret, db, words):
     with pytest.raises(NotAllowed, match=words):
         load(db=db, db_password_file=str(secret))
+
+
+@pytest.mark.parametrize(
+    "db",
+    [
+        "postgresql://metavox:12/hunter@db.example/metavox",
+        "postgresql://metavox:12?hunter@db.example/metavox",
+        "postgresql://metavox:12#hunter@db.example/metavox",
+        "postgresql://metavox:12@hunter@db.example/metavox",
+        "postgresql://metavox@db.example/metavox?password=hunter",
+        "postgresql://metavox@db.example/metavox?sslPassword=hunter",
+        "postgresql://metavox@db.example:hunter/metavox",
+        "postgresql://metavox@[hunter/metavox",
+    ],
+)
+@pytest.mark.parametrize("name", ["db", "spark_db"])
+def test_a_url_in_which_a_password_would_be_overlooked_is_refused_without_a_word_of_it(config, name, db):
+    config(f'{name} = "{db}"\n', mode=0o644)
+    for given in ({}, {name: db}):
+        with pytest.raises(NotAllowed, match="database's URL") as refused:
+            load(**given)
+        assert "hunter" not in str(refused.value)
 
 
 def test_a_secret_that_everybody_may_read_is_refused(secret, config):
