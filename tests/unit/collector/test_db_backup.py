@@ -16,6 +16,7 @@ from metavox_collector.operate import pg_tools
 from metavox_collector.operate.backup import back_up
 from metavox_collector.operate.restore import restore
 from metavox_collector.store import Database, copies
+from metavox_collector.store.staged import tombstone
 from metavox_privacy.budget import GENESIS
 from metavox_privacy.report import report_id_of
 from tests.postgres import binaries
@@ -73,13 +74,16 @@ def test_the_ledger_and_the_releases_come_back_and_no_report_does(database, url,
     assert (made.staged, made.destroy_before) == ((), None)
 
 
-def test_no_byte_of_a_report_is_in_a_backup(database, url, tmp_path):
+def test_no_byte_of_a_report_or_of_a_deletion_is_in_a_backup(database, url, tmp_path):
     stage_fleet(database, 20, week=NEXT)
-    names = {row.report_id for row in staged(database)}
+    deleted = report_id_of(f"{NEXT} 1".encode())
+    with database.deleting() as transaction:
+        assert transaction.delete_report(deleted, NEXT)
+    names = {row.report_id for row in staged(database)} | {tombstone(deleted)}
     file = tmp_path / "backup"
     back_up(database, generous(url), file, with_staged=False)
     back_up(database, generous(url), tmp_path / "with", with_staged=True)
-    assert names
+    assert len(names) == 20
     assert not any(held(name, file) for name in names)
     assert all(held(name, tmp_path / "with") for name in names)
 
