@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from metavox_privacy.anonymize import CellKey
 from metavox_privacy.fields import Dimension, Metric
 from metavox_privacy.report import Report, ReportCell
 from metavox_privacy.wire import histogram, names
@@ -52,6 +53,7 @@ class Canonical:
         self._resource = Resource(attributes=[_text(names.REPORT_ID, "0" * 64)]).SerializeToString()[:-64]
         self._scope = ScopeSpans(scope=InstrumentationScope(name=names.SCOPE)).SerializeToString()
         self._known = lru_cache(maxsize=64)(self._know)
+        self._keys = lru_cache(maxsize=4096)(self._key)  # few are common, and what is no key is not kept
 
     def read(self, body: bytes) -> list[Report] | None:
         """The reports of a request, or None if any of it is not as encode writes it."""
@@ -98,14 +100,10 @@ class Canonical:
         return tuple(cells)
 
     def _cell(self, body: bytes, at: int, end: int) -> ReportCell:
-        key = []
-        for words in self._words:
-            size = 2 + body[at + 1]  # one byte says how long it is; a longer one's bytes are no word's
-            word = words.get(body[at : at + size])
-            if word is None:
-                raise _Odd
-            key.append(word)
-            at += size
+        start = at
+        for _ in self._words:
+            at += 2 + body[at + 1]  # one byte says how long it is; a longer one's bytes are no word's
+        key = self._keys(body[start:at])
         histograms = {}
         for name, buckets, forms in self._metrics:
             for start, size in forms:
@@ -118,7 +116,19 @@ class Canonical:
                     break
         if at != end:
             raise _Odd
-        return ReportCell(tuple(key), histograms)
+        return ReportCell(key, histograms)
+
+    def _key(self, data: bytes) -> CellKey:
+        """A cell's words, each by the bytes of its attribute."""
+        key, at = [], 0
+        for words in self._words:
+            size = 2 + data[at + 1]
+            word = words.get(data[at : at + size])
+            if word is None:
+                raise _Odd
+            key.append(word)
+            at += size
+        return tuple(key)
 
     def _know(self, tail: bytes) -> _Known:
         """What follows from the bytes after a report's id; of them nothing is kept that encode would not write."""

@@ -38,7 +38,7 @@ def read(data: bytes, buckets: int) -> Histogram | None:
     begins at no multiple of four, as a count of 10 before a 3 would, its replacement does not fit the pattern.
     """
     large: list[tuple[int, int]] = []
-    while (at := data.find(_LARGE)) >= 0:
+    while len(data) > 4 * buckets and (at := data.find(_LARGE)) >= 0:
         number = data[at + 3 : at + 5]
         if len(large) == LARGEST or len(number) < 2 or number[0] < 128 or number[1] >= 128:
             return None
