@@ -177,6 +177,19 @@ def test_every_metric_and_label_of_the_alert_rules_exists():
             assert not label or label in labels[name], (name, label)
 
 
+def test_neither_the_proxy_nor_the_units_leave_an_address_a_token_or_a_report_on_a_disk():
+    proxy = {line.strip() for line in (OPERATING / "nginx.conf").read_text(encoding="utf-8").splitlines()}
+    assert {"access_log off;", "error_log /dev/null emerg;", "proxy_max_temp_file_size 0;"} <= proxy
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in proxy
+    sizes = dict(
+        line.rstrip(";").split() for line in proxy if line.startswith("client_body_buffer") or "max_body" in line
+    )
+    assert sizes["client_body_buffer_size"] == sizes["client_max_body_size"]
+    units = [path.read_text(encoding="utf-8").splitlines() for path in OPERATING.glob("*.service")]
+    assert len(units) == 2
+    assert all({"LimitCORE=0", "MemorySwapMax=0", "UMask=0077", "PrivateTmp=yes"} <= {*unit} for unit in units)
+
+
 def test_every_file_for_operators_is_named_in_operating_md():
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     assert [path.name for path in OPERATING.iterdir() if f"(operating/{path.name})" not in text] == []
