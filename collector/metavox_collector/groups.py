@@ -20,7 +20,7 @@ class GroupCommit(Generic[T, R]):
     """Work from an event loop -> groups, on a thread of their own -> each one's outcome, back on the loop.
 
     Args:
-        do: What is done with a group, on the thread: gives each one's outcome, in order. It does not raise.
+        do: What is done with a group, on the thread: each one's outcome, in order. What it raises all are told.
         name: The thread's name, for whoever looks at the process.
     """
 
@@ -70,9 +70,15 @@ class GroupCommit(Generic[T, R]):
         while not is_over:
             group, is_over = self._waiting()
             if group:
-                outcomes = self._do([item for item, _ in group])
+                outcomes = self._done([item for item, _ in group])
                 told = list(zip((done for _, done in group), outcomes, strict=True))
                 self._loop.call_soon_threadsafe(_tell, told)
+
+    def _done(self, group: Sequence[T]) -> Sequence[R | Exception]:
+        try:
+            return self._do(group)
+        except Exception as error:  # without this thread nobody would ever be told anything again
+            return [error] * len(group)
 
     def _waiting(self) -> tuple[list[tuple[T, asyncio.Future[R]]], bool]:
         """Everything that waits, at least one, and whether it was the last."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from psycopg.errors import UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from sqlalchemy import Connection
 
 from metavox_collector.errors import BeingClosed, StoreUnavailable
@@ -102,9 +102,21 @@ def query(week: int) -> str:
 
 
 def find(connection: Connection, report_id: bytes) -> list[int]:
-    """The weeks in which a report of this name is staged."""
+    """The weeks in which a report of this name is staged.
+
+    Raises:
+        BeingClosed: if it would have to wait to look into one of the weeks, and all senders with it.
+    """
+    mine = weeks(connection)
+    if not mine:
+        return []
+    try:  # the parent first, as DROP does, or the two would wait for each other
+        tables = ", ".join(["ONLY staged_cell", *[f"{_PREFIX}{week}" for week in mine]])
+        ask(connection, f"LOCK TABLE {tables} IN ACCESS SHARE MODE NOWAIT")
+    except LockNotAvailable:
+        raise BeingClosed(mine) from None
     query = "SELECT week FROM staged_cell WHERE week = ANY(%s) AND report_id = %s AND position = 0"
-    return list(connection.exec_driver_sql(query, (weeks(connection), report_id)).scalars())
+    return list(connection.exec_driver_sql(query, (mine, report_id)).scalars())
 
 
 def remove(connection: Connection, week: int, report_id: bytes) -> None:

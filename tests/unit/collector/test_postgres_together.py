@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from metavox_collector.errors import StoreUnavailable
+from metavox_collector.errors import BeingClosed, StoreUnavailable
 from metavox_collector.store import Database, postgres
 from metavox_privacy.week import Week
 from tests.postgres import Server, server
@@ -85,6 +85,20 @@ def test_a_week_that_is_destroyed_while_somebody_reads_is_empty_to_them_and_the_
         assert list(transaction.staged_rows(WEEK)) == []
         assert transaction.count_staged(WEEK) == 0
         assert transaction.count_staged(NEXT) == 1
+
+
+def test_who_deletes_while_a_week_is_written_anew_is_told_at_once_and_keeps_no_sender_waiting(
+    database, postgres_url
+):
+    stage(database, report())
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE staged_cell_202647 IN ACCESS EXCLUSIVE MODE")  # as CLUSTER does
+        began = time.monotonic()
+        with pytest.raises(BeingClosed):
+            delete(database, TOKEN)
+        assert time.monotonic() - began < 2  # of the 5 s for which a lock is waited for
+        assert stage(database, report(b"another", week=NEXT)) == []
+    assert delete(database, TOKEN)
 
 
 @pytest.fixture

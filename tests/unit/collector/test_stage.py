@@ -151,6 +151,21 @@ def test_a_request_that_the_database_cannot_take_spoils_no_other(database, stage
     assert len(staged(database)) == 8
 
 
+def test_whatever_goes_wrong_around_a_commit_is_told_and_the_next_report_is_taken(database, stager, monkeypatch):
+    def fails(_reports: int) -> None:
+        raise RuntimeError("counting failed")
+
+    async def work() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(stager._metrics, "group", fails)
+            with pytest.raises(RuntimeError, match="counting failed"):
+                await asyncio.wait_for(stager.stage([report()], NOW), 5)
+        assert await asyncio.wait_for(stager.stage([report()], NOW), 5) == []
+
+    during(stager, work)
+    assert len(staged(database)) == 1
+
+
 def test_what_there_is_no_room_for_is_refused_and_the_rest_is_stored(database):
     stager = Stager(database, FOUR_WEEKS, room=5, metrics=Metrics())
 
