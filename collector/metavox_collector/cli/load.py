@@ -65,7 +65,8 @@ def load(
 
         wanted = Load(Target.parse(url, _headers(encoding, token_file)), connections, seconds, retry, write)
         bodies = requests(templates(weeks, SCHEMA), number, together=reports_per_request, encoding=encoding)
-        progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+        console = Console(stderr=True)
+        progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         outcome = send(wanted, _counted(bodies, progress, number))
     _print(outcome, as_json=as_json)
     if not outcome.is_whole:

@@ -37,7 +37,7 @@ def _main() -> None:
     except (CollectorError, AlreadyReleased, BudgetExhausted, LedgerBroken) as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _fail(message: str) -> None:

@@ -24,7 +24,7 @@ def simulate(
 ) -> None:
     """Send a synthetic fleet's week through the real anonymizer to a sandbox."""
     console = Console(stderr=True, soft_wrap=True)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         reports = _counted(fleet(installations, week, SCHEMA, seed=seed), progress, installations)
         outcome = send(reports, url, SCHEMA)
     console.print(_words(outcome), highlight=False)

@@ -92,7 +92,7 @@ def permissions(settings: Settings) -> Iterator[Finding]:
         return
     file = copies.file_of(settings.db).absolute()
     for part in (file, *(file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm"))):
-        if part.exists() and part.stat().st_mode & 0o077:
+        if part.is_file() and part.stat().st_mode & 0o077:
             yield error("permissions", f"others may read {part}; run: chmod 600 {part}")
 
 

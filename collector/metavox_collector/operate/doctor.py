@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable
+from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
 from metavox_collector.operate import pg_tools, tls
 from metavox_collector.operate.check import discretion, durability, permissions
 from metavox_collector.operate.findings import Finding, error, ok, warning
@@ -35,6 +35,12 @@ def examine(settings: Settings, schema: Schema, now: datetime) -> Iterator[Findi
         schema: Under which it stages.
         now: This machine's clock.
     """
+    try:
+        if settings.db.startswith("sqlite"):
+            copies.file_of(settings.db)
+    except WrongDatabase as wrong:
+        yield error("database", str(wrong))
+        return
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _settings(settings),
         lambda: _reachable(settings),
@@ -84,9 +90,10 @@ def _certificate(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 def _files(settings: Settings) -> Iterator[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.max_connections + _FILES_BESIDE
+    needed = 2 * settings.max_connections + _FILES_BESIDE  # the others are told that there are too many
     if soft < needed:
-        yield error("open files", f"{soft} are allowed and {needed} needed; set LimitNOFILE={needed} or ulimit -n")
+        words = f"{soft} are allowed and {needed} needed; run: ulimit -n {needed} (systemd: LimitNOFILE={needed})"
+        yield error("open files", words)
     else:
         yield ok("open files", f"{soft} are allowed")
     if settings.db.startswith("sqlite"):
@@ -96,7 +103,8 @@ def _files(settings: Settings) -> Iterator[Finding]:
 def _folder(settings: Settings) -> Iterator[Finding]:
     file = copies.file_of(settings.db).absolute()
     if not os.access(file.parent, os.W_OK):
-        yield error("folder", f"{file.parent} cannot be written to by this user, and SQLite must")
+        words = "cannot be written to by this user, and SQLite must" if file.parent.is_dir() else "is not there"
+        yield error("folder", f"{file.parent} {words}")
         return
     free = shutil.disk_usage(file.parent).free
     finding = ok if free > _ROOM else warning
@@ -107,7 +115,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
     try:
         if not _is_there(settings):
-            yield ok("database", "it can be reached and is empty; serve makes the tables")
+            yield from _to_be_made(settings)
             return
         database = Database.existing(settings.db, schema, busy_timeout=settings.busy_timeout_s)
     except StoreUnavailable as away:
@@ -126,6 +134,13 @@ def _is_there(settings: Settings) -> bool:
     if settings.db.startswith("sqlite"):
         return copies.file_of(settings.db).exists()
     return inspection.is_there(settings.db, settings.busy_timeout_s)
+
+
+def _to_be_made(settings: Settings) -> Iterator[Finding]:
+    if not settings.db.startswith("sqlite"):
+        yield ok("database", "it can be reached and is empty; serve makes the tables")
+    elif os.access(copies.file_of(settings.db).absolute().parent, os.W_OK):
+        yield ok("database", "it is not there; serve makes it")
 
 
 def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metavox_collector.errors import TargetExists
+from metavox_collector.errors import NotAllowed, TargetExists
 
 
 @contextmanager
@@ -16,6 +16,7 @@ def new_file(target: Path) -> Iterator[Path]:
 
     Raises:
         TargetExists: if there is something at the target; it is left as it is.
+        NotAllowed: if nothing can be written there.
     """
     part = target.with_name(f".{target.name}.part")
     if target.exists():
@@ -26,6 +27,8 @@ def new_file(target: Path) -> Iterator[Path]:
         raise TargetExists(
             f"{part} is left of another run; make sure that none is under way and remove it"
         ) from None
+    except OSError as error:
+        raise NotAllowed(f"{target} cannot be written: {error.strerror}; give another name") from None
     try:
         yield part
         _publish(part, target)

@@ -14,15 +14,22 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from metavox_collector.errors import StoreUnavailable, WrongDatabase
+from metavox_collector.store import sqlite
 
 _STAGED, _TOMBSTONES = "staged_cell_", "deleted_report"
 
 
 def file_of(url: str) -> Path:
-    """The file of an SQLite database."""
-    return Path(make_url(url).database or "")
+    """The file of an SQLite database; raises WrongDatabase if it is none."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise WrongDatabase("the database's URL is not understood; write it like sqlite:///collector.db") from None
+    sqlite.require_file(parsed)
+    return Path(str(parsed.database))
 
 
 def copy(source: Path, target: Path, *, with_staged: bool) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -22,7 +23,8 @@ _TRIES = 3
 
 def require_file(url: URL) -> None:
     """Refuse a database that is no file; raises WrongDatabase."""
-    if url.database in (None, "", ":memory:") or str(url.database).startswith("file:") or url.query:
+    named = url.database or ":memory:"
+    if named == ":memory:" or named.startswith("file:") or url.query or Path(named).is_dir():
         raise WrongDatabase("an SQLite database must be a file and nothing else, like sqlite:///collector.db")
 
 

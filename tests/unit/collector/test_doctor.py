@@ -79,7 +79,8 @@ def test_a_database_that_cannot_be_reached_is_an_error(schema):
 
 
 def test_looking_makes_no_database(url, tmp_path, schema):
-    words = ("ok", "it can be reached and is empty; serve makes the tables")
+    says = "it can be reached and is empty; serve makes the tables"
+    words = ("ok", says if url.startswith("postgresql") else "it is not there; serve makes it")
     assert [found(Settings(db=url), schema)["database"] for _ in range(2)] == [words, words]
     assert list(tmp_path.iterdir()) == []
 
@@ -114,12 +115,28 @@ def test_a_database_file_that_others_may_read_is_an_error(sqlite_url, schema, tm
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["sqlite", "sqlite://", "sqlite:///:memory:", "sqlite:///{here}", "sqlite:///x?mode=ro"]
+)
+def test_a_database_that_is_no_file_is_an_error_and_nothing_else_is_said(tmp_path, schema, name):
+    (tmp_path / "folder").mkdir(mode=0o755)
+    says = found(Settings(db=name.format(here=tmp_path / "folder")), schema)
+    assert {about: level for about, (level, _) in says.items()} == {"database": "error"}
+    assert "like sqlite:///collector.db" in says["database"][1]
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path, schema):
+    says = found(Settings(db=f"sqlite:///{tmp_path}/none/collector.db"), schema)
+    assert says["folder"] == ("error", f"{tmp_path}/none is not there")
+    assert "database" not in says
+
+
 def test_more_connections_than_open_files_is_an_error(tmp_path, schema):
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    settings = Settings(db=f"sqlite:///{tmp_path}/none.db", max_connections=soft)
+    settings = Settings(db=f"sqlite:///{tmp_path}/none.db", max_connections=soft // 2)
     level, says = found(settings, schema)["open files"]
     assert level == "error"
-    assert f"LimitNOFILE={soft + 128}" in says
+    assert f"LimitNOFILE={soft // 2 * 2 + 128}" in says
 
 
 @pytest.mark.parametrize(
