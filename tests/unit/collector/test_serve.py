@@ -37,7 +37,10 @@ def test_a_machine_without_ipv6_is_told_so(monkeypatch):
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(socket, "socket", absent)
-    with pytest.raises(NotAllowed, match=r"cannot listen on ::1 port 8320: .*not supported"):
+    with pytest.raises(
+        NotAllowed,
+        match=r"cannot listen on ::1 port 8320: .*not supported.*; end what listens there, or give another",
+    ):
         listen("::1", 8320, allow_public=False)
 
 
