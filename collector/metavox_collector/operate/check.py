@@ -84,6 +84,9 @@ def discretion(server: inspection.Server) -> Iterator[Finding]:
         yield error("server's log", f"by {names} it can hold reports; set log_parameter_max_length to 0")
     if telling.get("log_parameter_max_length_on_error", "0") != "0":
         yield error("server's log", "log_parameter_max_length_on_error is not 0: it can hold reports; set it to 0")
+    if telling.get("log_error_verbosity", "terse") != "terse":
+        words = "log_error_verbosity is not terse: an error's detail can quote a row; as a superuser ALTER DATABASE"
+        yield warning("server's log", f"{words} ... SET log_error_verbosity = 'terse'")
 
 
 def permissions(settings: Settings) -> Iterator[Finding]:

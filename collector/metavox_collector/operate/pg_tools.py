@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,17 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from metavox_collector.errors import CollectorError, NotAllowed
 
-_OTHER_LEDGER = "MV001"
-"""The SQLSTATE by which the end of a restore says that the ledger is not the one that was asked for."""
+_OTHER_LEDGER, _OTHER_REVISION = "MV001", "MV002"
+"""The SQLSTATEs by which the end of a restore says that what it brought back is not what was asked for."""
 
-_HEAD = """
+_ENDING = """
 RESET search_path;
 DO $$ BEGIN
     IF (SELECT hash FROM ledger ORDER BY sequence DESC LIMIT 1) IS DISTINCT FROM {head} THEN
-        RAISE EXCEPTION USING ERRCODE = '{code}';
+        RAISE EXCEPTION USING ERRCODE = '{other_ledger}';
+    END IF;
+    IF NOT EXISTS (SELECT FROM alembic_version WHERE version_num IN ({revisions})) THEN
+        RAISE EXCEPTION USING ERRCODE = '{other_revision}';
     END IF;
 END $$;
 """
@@ -31,6 +34,23 @@ END $$;
 
 class OtherLedger(CollectorError):
     """A backup's ledger does not end where it was said to."""
+
+
+class OtherRevision(CollectorError):
+    """A backup is of a revision that this software does not know."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a restore has to bring back.
+
+    Attributes:
+        head: The hash of the last ledger entry; None if there is none.
+        revisions: Of the database; one of these.
+    """
+
+    head: str | None
+    revisions: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -117,27 +137,30 @@ def contents(file: Path) -> list[str]:
     return [line for line in done.stdout.splitlines() if line and not line.startswith(";")]
 
 
-def restore(target: Target, file: Path, entries: Sequence[str], head: str | None) -> None:
-    """Bring back some of a dump's entries, all of them or, if the ledger does not end as it should, nothing.
+def restore(target: Target, file: Path, entries: Sequence[str], wanted: Wanted) -> None:
+    """Bring back some of a dump's entries, all of them or, if they are not what is wanted, nothing.
 
     Args:
         target: A database without these tables.
         file: The dump.
         entries: Lines of its table of contents.
-        head: The hash of the last ledger entry; None if there is none.
+        wanted: What they have to be.
 
     Raises:
         OtherLedger: if the ledger ends otherwise.
+        OtherRevision: if the database is of a revision that is not wanted.
         CollectorError: if it cannot be done.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen, tempfile.TemporaryFile("w+") as said:
         chosen.write("\n".join(entries) + "\n")
         chosen.flush()
-        status = _run(_script(file, chosen.name), target, _ending(head), said)
+        status = _run(_script(file, chosen.name), target, _ending(wanted), said)
         said.seek(0)
         words = said.read()
     if _OTHER_LEDGER in words:
         raise OtherLedger("the backup's ledger ends elsewhere; nothing was restored")
+    if _OTHER_REVISION in words:
+        raise OtherRevision("the backup is of an unknown revision; nothing was restored")
     if status:
         raise CollectorError(f"nothing was restored: {_first_line(words)}")
 
@@ -146,8 +169,11 @@ def _script(file: Path, chosen: str) -> list[str]:
     return ["pg_restore", "--no-owner", "--no-privileges", "--use-list", chosen, "--file=-", str(file)]
 
 
-def _ending(head: str | None) -> bytes:
-    return _HEAD.format(head=f"'{head}'" if head else "NULL", code=_OTHER_LEDGER).encode()
+def _ending(wanted: Wanted) -> bytes:
+    head = f"'{wanted.head}'" if wanted.head else "NULL"
+    revisions = ", ".join(f"'{revision}'" for revision in sorted(wanted.revisions))
+    codes = {"other_ledger": _OTHER_LEDGER, "other_revision": _OTHER_REVISION}
+    return _ENDING.format(head=head, revisions=revisions, **codes).encode()
 
 
 def _run(script: Sequence[str], target: Target, ending: bytes, said: IO[str]) -> int:

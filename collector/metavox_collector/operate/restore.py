@@ -15,7 +15,7 @@ from metavox_collector.errors import NotAllowed, TargetExists
 from metavox_collector.operate import pg_tools
 from metavox_collector.operate.files import new_file
 from metavox_collector.settings import Settings
-from metavox_collector.store import Database, copies, inspection
+from metavox_collector.store import Database, copies, inspection, migrations
 from metavox_privacy.budget import GENESIS
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
@@ -38,7 +38,8 @@ def restore(
 
     Raises:
         TargetExists: if there is a database already.
-        NotAllowed: if the backup's ledger ends elsewhere, or PostgreSQL's programs are not installed.
+        NotAllowed: if the backup's ledger ends elsewhere, a later version of the software made it, or PostgreSQL's
+            programs are not installed.
         CollectorError: if it cannot be done.
     """
     if settings.db.startswith("sqlite"):
@@ -58,6 +59,8 @@ def _into_file(settings: Settings, file: Path, head: str, *, with_staged: bool) 
     with new_file(copies.file_of(settings.db)) as part:
         if (copies.ledger_head(file) or GENESIS) != head:
             raise NotAllowed(_ELSEWHERE)
+        if copies.revision(file) not in migrations.known():
+            raise NotAllowed(_LATER)
         copies.copy(file, part, with_staged=with_staged)
 
 
@@ -71,13 +74,19 @@ def _into_server(settings: Settings, file: Path, head: str, *, with_staged: bool
     for program in ("pg_restore", "psql"):
         pg_tools.version_of(program)
     entries = [line for line in pg_tools.contents(file) if with_staged or not _STAGED.search(line)]
+    wanted = pg_tools.Wanted(None if head == GENESIS else head, migrations.known())
     try:
-        pg_tools.restore(pg_tools.Target.of(settings.db), file, entries, None if head == GENESIS else head)
+        pg_tools.restore(pg_tools.Target.of(settings.db), file, entries, wanted)
     except pg_tools.OtherLedger:
         raise NotAllowed(_ELSEWHERE) from None
+    except pg_tools.OtherRevision:
+        raise NotAllowed(_LATER) from None
 
 
 _ELSEWHERE = (
     "the backup's ledger does not end where you say that the last one ended: weeks were closed since it was made, "
     "and could be released again; nothing was restored: take the backup that was made after the last close"
+)
+_LATER = (
+    "a later version of this software made the backup; nothing was restored: install that version or a newer one"
 )

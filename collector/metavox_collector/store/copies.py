@@ -64,8 +64,17 @@ def ledger_head(source: Path) -> str | None:
         WrongDatabase: if the source is no collector's database.
         StoreUnavailable: if it cannot be read.
     """
+    return _first(source, "SELECT hash FROM ledger ORDER BY sequence DESC LIMIT 1")
+
+
+def revision(source: Path) -> str | None:
+    """The last migration that ran; None when none has. Raises as :func:`ledger_head`."""
+    return _first(source, "SELECT version_num FROM alembic_version")
+
+
+def _first(source: Path, query: str) -> str | None:
     with _told(), closing(sqlite3.connect(_uri(source), uri=True)) as connection:
-        row = connection.execute("SELECT hash FROM ledger ORDER BY sequence DESC LIMIT 1").fetchone()
+        row = connection.execute(query).fetchone()
         return None if row is None else str(row[0])
 
 

@@ -9,6 +9,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from metavox_collector.close import close_week
 from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, TargetExists
@@ -16,6 +17,7 @@ from metavox_collector.operate import pg_tools
 from metavox_collector.operate.backup import back_up
 from metavox_collector.operate.restore import restore
 from metavox_collector.store import Database, copies
+from metavox_collector.store.engine import connected, open_engine
 from metavox_collector.store.staged import tombstone
 from metavox_privacy.budget import GENESIS
 from metavox_privacy.report import report_id_of
@@ -158,6 +160,17 @@ def test_a_backup_that_is_older_than_the_last_close_is_refused(database, url, sc
     new = back_up(database, generous(url), tmp_path / "newer", with_staged=False)
     assert new.ledger_head == head
     assert without_staged(everything(restored(new))) == without_staged(everything(database))
+
+
+def test_a_backup_of_a_later_version_is_refused_and_leaves_nothing(database, url, schema, tmp_path, target):
+    engine = open_engine(url, 5)
+    with connected(engine, writes=True) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    made = back_up(database, generous(url), tmp_path / "backup", with_staged=False)
+    with pytest.raises(NotAllowed, match="a later version"):
+        restore(target, schema, made.file, head=GENESIS, with_staged=False, now=SOON)
+    Database.create(target.db, schema, sandbox=False, yearly_cap=CAP).dispose()  # it is as empty as before
 
 
 def test_what_was_restored_goes_on_where_the_ledger_ended(database, url, schema, tmp_path, restored, target):
