@@ -49,6 +49,7 @@ class Server:
             f"port={self.port}",
             "unix_socket_directories=",
             "max_connections=200",
+            "log_error_verbosity=terse",
         ]
         options += [] if self.durable else _NOT_DURABLE
         flags = [word for option in options for word in ("-c", option)]

@@ -17,6 +17,7 @@ from metavox_collector.store.transaction import Transaction
 _TELLING = (
     *("track_commit_timestamp", "log_statement", "log_min_duration_statement", "log_min_duration_sample"),
     *("log_transaction_sample_rate", "log_parameter_max_length", "log_parameter_max_length_on_error"),
+    "log_error_verbosity",
 )
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
 TABLES = ("alembic_version", *tables_of("postgresql").metadata.tables)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -158,6 +159,19 @@ def test_a_server_that_would_keep_more_of_a_report_than_it_is_given_is_an_error(
     made.dispose()
     says = errors(discretion(replace(server, telling={**server.telling, **told})))
     assert says == [] if wrong is None else wrong in says[0]
+
+
+@pytest.mark.parametrize(("verbosity", "levels"), [("terse", []), ("default", ["warning"])])
+def test_a_server_that_quotes_rows_where_a_statement_fails_is_warned_of(postgres, schema, verbosity, levels):
+    url = postgres.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET log_error_verbosity = '{verbosity}'")
+    made = Database.create(url, schema, sandbox=False, yearly_cap=CAP)
+    with made.read() as transaction:
+        found = list(discretion(inspection.server(transaction)))
+    made.dispose()
+    postgres.drop(url)
+    assert [finding.level for finding in found] == levels
 
 
 def test_what_the_database_says_of_its_durability_is_read(database):
