@@ -16,7 +16,12 @@ POSTGRESQL = (
     "MetaVox, PostgreSQL, 2 workers, 1 report a request",
     "MetaVox, PostgreSQL, 2 workers, 12 reports a request",
 )
-PEERS = ("Phoenix, SQLite", "MLflow, SQLite")
+PEERS = (
+    "Phoenix, SQLite, traces of 4 spans",
+    "Phoenix, SQLite, a trace of 50 spans",
+    "MLflow, SQLite, traces of 4 spans",
+    "MLflow, SQLite, a trace of 50 spans",
+)
 
 
 @dataclass(frozen=True)

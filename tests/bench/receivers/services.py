@@ -72,9 +72,13 @@ def reports(together: int) -> Callable[[int], Iterator[Request]]:
     return made
 
 
-def peers_traces(spans: int) -> Iterator[Request]:
+def peers_traces(spans_of_a_trace: int) -> Callable[[int], Iterator[Request]]:
     """Bodies of 50 spans each."""
-    return traces(-(-spans // 50))
+
+    def made(spans: int) -> Iterator[Request]:
+        return traces(-(-spans // 50), spans_of_a_trace)
+
+    return made
 
 
 @contextmanager

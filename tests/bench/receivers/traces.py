@@ -14,9 +14,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from metavox_collector.load.bodies import Request
 
 SPANS = 50
-_SPANS_OF_A_TRACE = (
-    4  # as a report of ours has cells; MLflow takes four times the processor time that it takes for one trace
-)
 
 _ATTRIBUTES = [
     KeyValue(key=key, value=value)
@@ -39,15 +36,15 @@ _ATTRIBUTES = [
 ]
 
 
-def traces(number: int) -> Iterator[Request]:
-    """So many requests."""
+def traces(number: int, spans_of_a_trace: int) -> Iterator[Request]:
+    """So many requests; MLflow works for each trace of one, and not for each span alone."""
     for _ in range(number):
-        yield Request(gzip.compress(_request(), 1, mtime=0), (), SPANS)
+        yield Request(gzip.compress(_request(spans_of_a_trace), 1, mtime=0), (), SPANS)
 
 
-def _request() -> bytes:
-    left = range(SPANS, 0, -_SPANS_OF_A_TRACE)
-    spans = [span for most in left for span in _trace(min(_SPANS_OF_A_TRACE, most))]
+def _request(spans_of_a_trace: int) -> bytes:
+    left = range(SPANS, 0, -spans_of_a_trace)
+    spans = [span for most in left for span in _trace(min(spans_of_a_trace, most))]
     resource = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
     resource.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value="bench")))
     return ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()

@@ -26,7 +26,7 @@ RUNS = [
     replace(OURS, name=SQLITE[1], per_second=9_000.0, cpu=0.11, lost=4),
     replace(OURS, name=POSTGRESQL[0], per_second=12_500 / 1.6),
     replace(OURS, name=PEERS[0], per_second=200.0, lost=3000),
-    replace(OURS, name=PEERS[1], per_second=400.0),
+    replace(OURS, name=PEERS[2], per_second=400.0),
 ]
 PARENT = """
 import subprocess, sys, time
@@ -65,7 +65,7 @@ def test_memory_that_grows_is_told_from_memory_that_is_held():
 
 
 def test_a_request_to_a_peer_has_50_spans_with_14_attributes_in_traces_of_four():
-    (made,) = traces(1)
+    (made,) = traces(1, 4)
     (resource,) = ExportTraceServiceRequest.FromString(gzip.decompress(made.body)).resource_spans
     spans = resource.scope_spans[0].spans
     assert len(spans) == made.spans == 50
