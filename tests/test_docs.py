@@ -18,7 +18,7 @@ from typer.main import get_command
 from metavox import LLM, SamplingParams
 from metavox.cli import app as sdk_app
 from metavox_collector import stage
-from metavox_collector.cli.verbs import app as collector_app
+from metavox_collector.cli.verbs import app_for
 from metavox_collector.dataset.columns import LEAST_SIGNAL
 from metavox_collector.observe import Metrics
 from metavox_collector.settings import Settings, load
@@ -103,7 +103,7 @@ def commands(app, prefix=()):
 OF_THE_ENGINE = [("bench",), ("generate",)]  # verbs of the SDK that engine.md explains, and telemetry.md the others
 
 
-@pytest.mark.parametrize(("app", "page"), [(sdk_app, "telemetry.md"), (collector_app, "operating.md")])
+@pytest.mark.parametrize(("app", "page"), [(sdk_app, "telemetry.md"), (app_for(), "operating.md")])
 def test_every_command_and_option_is_documented(app, page):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     pages = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in (page, "engine.md")}
@@ -133,7 +133,7 @@ def called(text):
     "path", [ROOT / "docs" / "operating.md", *sorted(OPERATING.glob("*.service"))], ids=lambda path: path.name
 )
 def test_every_call_of_the_collector_is_one_that_it_understands(path):
-    known = {" ".join(words): command for words, command in commands(collector_app)}
+    known = {" ".join(words): command for words, command in commands(app_for())}
     calls = [
         words for words in called(path.read_text(encoding="utf-8")) if words[0] in {w.split()[0] for w in known}
     ]

@@ -25,7 +25,7 @@ def _main() -> None:
     if missing:
         _fail(f'{", ".join(missing)} not installed. Run: pip install "metavox[collector]"')
     # After the check, for these import what may be missing.
-    from metavox_collector.cli.verbs import app
+    from metavox_collector.cli.verbs import app_for
     from metavox_collector.errors import CollectorError
     from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken
 
@@ -33,7 +33,7 @@ def _main() -> None:
         # A terminal that cannot show a ρ is no reason to fail after a week was released.
         sys.stdout.reconfigure(errors="replace")
     try:
-        app()
+        app_for(sys.argv[1:])()
     except (CollectorError, AlreadyReleased, BudgetExhausted, LedgerBroken) as error:
         _fail(str(error))
     except OSError as error:

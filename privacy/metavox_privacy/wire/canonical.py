@@ -100,10 +100,10 @@ class Canonical:
         return tuple(cells)
 
     def _cell(self, body: bytes, at: int, end: int) -> ReportCell:
-        start = at
+        first = at
         for _ in self._words:
             at += 2 + body[at + 1]  # one byte says how long it is; a longer one's bytes are no word's
-        key = self._keys(body[start:at])
+        key = self._keys(body[first:at])
         histograms = {}
         for name, buckets, forms in self._metrics:
             for start, size in forms:

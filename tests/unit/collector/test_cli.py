@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
+import typer
 
 from metavox_collector.cli import main
+from metavox_collector.cli.verbs import VERBS, app_for
 
 EXTRA = ("fastapi", "google.rpc", "httpx", "opendp", "pyarrow", "pydantic_settings", "sqlalchemy", "uvicorn")
 
@@ -31,7 +35,19 @@ def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
         def fail(failing=failing):
             raise failing
 
-        monkeypatch.setattr("metavox_collector.cli.verbs.app", fail)
+        monkeypatch.setattr("metavox_collector.cli.verbs.app_for", lambda _, fail=fail: fail)
         with pytest.raises(SystemExit) as ended:
             main()
         assert (ended.value.code, capsys.readouterr().err) == (1, f"metavox-collector: {words or failing}\n")
+
+
+def test_a_verb_is_found_alone_and_among_all_and_does_not_import_the_others():
+    everything = typer.main.get_command(app_for())
+    assert set(everything.commands) == set(VERBS)
+    for verb in VERBS:
+        alone = typer.main.get_command(app_for([verb, "--help"]))
+        assert list(alone.commands) == [verb]
+        assert alone.commands[verb].help == everything.commands[verb].help
+    code = "import sys; from metavox_collector.cli.verbs import app_for; app_for(['serve']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pyarrow", "opendp", "numpy"} & {*done.stdout.split()}

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from metavox_collector import settings
-from metavox_collector.cli.verbs import app
+from metavox_collector.cli.verbs import app_for
 from metavox_collector.errors import NotAllowed, TooEarly
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.settings import Settings
@@ -64,7 +64,7 @@ def test_without_pyspark_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark", None)
     monkeypatch.delitem(sys.modules, "metavox_collector.fold.spark")
     monkeypatch.delattr("metavox_collector.fold.spark")
-    result = CliRunner().invoke(app, ["close", "--week", "2026-W40", "--engine", "spark"])
+    result = CliRunner().invoke(app_for(), ["close", "--week", "2026-W40", "--engine", "spark"])
     assert isinstance(result.exception, NotAllowed)
     assert str(result.exception) == 'pyspark is not installed. Run: pip install "metavox[collector,spark]"'
 
@@ -84,7 +84,7 @@ def test_the_command_line_opens_the_cluster_that_it_names_and_lets_it_go(tmp_pat
 
     monkeypatch.setattr(spark, "cluster", cluster)
     words = ["close", "--week", "2190-W01", "--db", url, "--engine", "spark", "--spark-master", "spark://host:7077"]
-    result = CliRunner().invoke(app, [*words, "--spark-conf", "spark.a=1", "--spark-conf", "spark.b=2"])
+    result = CliRunner().invoke(app_for(), [*words, "--spark-conf", "spark.a=1", "--spark-conf", "spark.b=2"])
     assert isinstance(result.exception, TooEarly)
     assert opened == [("spark://host:7077", ("spark.a=1", "spark.b=2")), "let go"]
 

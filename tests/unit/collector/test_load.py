@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from typer.testing import CliRunner
 
-from metavox_collector.cli.verbs import app
+from metavox_collector.cli.verbs import app_for
 from metavox_collector.errors import CollectorError
 from metavox_collector.load.bodies import Encoding, Request, Template, requests, templates
 from metavox_collector.load.connection import Target, connect
@@ -303,10 +303,10 @@ def test_the_verb_prints_figures_and_keeps_the_ids_of_what_was_acknowledged(tmp_
     words = ["load", "--week", "2026-W47", "--reports", "5", "--connections", "2"]
     with answering() as fake:
         asked = [*words, "--url", fake.url, "--ids", str(tmp_path / "ids"), "--json"]
-        done = CliRunner().invoke(app, asked)
+        done = CliRunner().invoke(app_for(), asked)
         ids = {name for body in fake.received for name in (r.report_id for r in decoded(gzip.decompress(body)))}
-        again = CliRunner().invoke(app, asked)
-        told = CliRunner().invoke(app, [*words, "--url", fake.url])
+        again = CliRunner().invoke(app_for(), asked)
+        told = CliRunner().invoke(app_for(), [*words, "--url", fake.url])
     figures = json.loads(done.stdout)
     assert (figures["reports"], figures["spans"], figures["statuses"]) == (5, 20, {"200": 5})
     assert set((tmp_path / "ids").read_text(encoding="ascii").split()) == ids
@@ -317,7 +317,7 @@ def test_the_verb_prints_figures_and_keeps_the_ids_of_what_was_acknowledged(tmp_
 
 def test_the_verb_ends_with_status_1_when_not_all_was_taken():
     with answering((200, {}, b""), (429, {}, b"")) as fake:
-        done = CliRunner().invoke(app, ["load", "--url", fake.url, "--week", "2026-W47", "--reports", "3"])
+        done = CliRunner().invoke(app_for(), ["load", "--url", fake.url, "--week", "2026-W47", "--reports", "3"])
     assert done.exit_code == 1
     assert "2 answered 200, 1 answered 429" in done.stdout
     assert "not all was taken" in done.stdout
@@ -327,8 +327,8 @@ def test_the_verb_shows_the_token_that_a_file_holds(tmp_path):
     words = ["load", "--week", "2026-W47", "--reports", "1", "--token-file", str(tmp_path / "token")]
     (tmp_path / "token").write_text("a fleet's token\nand more\n", encoding="ascii")
     with answering() as fake:
-        assert CliRunner().invoke(app, [*words, "--url", fake.url]).exit_code == 0
+        assert CliRunner().invoke(app_for(), [*words, "--url", fake.url]).exit_code == 0
         assert fake.authorizations == ["Bearer a fleet's token"]
         (tmp_path / "token").write_text("\n", encoding="ascii")
-        assert "is no token" in str(CliRunner().invoke(app, [*words, "--url", fake.url]).exception)
+        assert "is no token" in str(CliRunner().invoke(app_for(), [*words, "--url", fake.url]).exception)
         assert len(fake.received) == 1

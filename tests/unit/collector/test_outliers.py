@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from metavox_collector.cli.verbs import app
+from metavox_collector.cli.verbs import app_for
 from metavox_collector.close import close_week
 from metavox_collector.outliers import find
 from metavox_collector.store import Database
@@ -117,7 +117,7 @@ def poisoned(url):
 
 
 def run(*words):
-    return CliRunner().invoke(app, ["outliers", "--week", str(WEEK), *map(str, words)])
+    return CliRunner().invoke(app_for(), ["outliers", "--week", str(WEEK), *map(str, words)])
 
 
 def test_the_command_shows_the_cell_says_that_it_is_not_private_and_that_it_is_synthetic(poisoned):
