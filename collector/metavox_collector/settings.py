@@ -99,12 +99,14 @@ class Settings(BaseSettings):
     allow_public: bool = Field(
         False, description="permits an address that other machines can reach, without TLS and without a proxy"
     )
-    max_body_bytes: int = Field(2**20, ge=1024, description="largest body of a request as it arrives")
-    max_inflated_bytes: int = Field(2**22, ge=1024, description="largest body of a request after inflation")
-    max_reports: int = Field(1000, ge=1, description="most reports in one request")
-    decoders: int = Field(4, ge=1, description="how many bodies are inflated and decoded at a time")
+    max_body_bytes: int = Field(2**20, ge=1024, le=2**30, description="largest body of a request as it arrives")
+    max_inflated_bytes: int = Field(
+        2**22, ge=1024, le=2**30, description="largest body of a request after inflation"
+    )
+    max_reports: int = Field(1000, ge=1, le=10**6, description="most reports in one request")
+    decoders: int = Field(4, ge=1, le=256, description="how many bodies are inflated and decoded at a time")
     max_connections: int = Field(
-        1000, ge=2, description="most connections at a time; what comes beyond them is answered 503"
+        1000, ge=2, le=10**6, description="most connections at a time; what comes beyond them is answered 503"
     )
     header_timeout_s: float = Field(
         10, gt=0, le=_HOUR, description="how long a connection may wait or take for a request's header, in seconds"
@@ -121,7 +123,9 @@ class Settings(BaseSettings):
     max_waiting_bytes: int = Field(
         2**26, ge=2**20, description="most bytes of bodies that one process holds; then senders are answered 429"
     )
-    retry_after_s: int = Field(30, ge=1, description="the `Retry-After` of an answer 429 or 503, in seconds")
+    retry_after_s: int = Field(
+        30, ge=1, le=24 * _HOUR, description="the `Retry-After` of an answer 429 or 503, in seconds"
+    )
     busy_timeout_s: float = Field(
         5, ge=0, le=_HOUR, description="how long to wait for a locked database, in seconds"
     )

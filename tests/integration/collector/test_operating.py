@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
+from metavox_collector.cli import main
 from metavox_privacy.budget import GENESIS
 from metavox_privacy.week import Week
 from tests.integration.collector.running import collector, senders, staged
@@ -23,7 +24,6 @@ LAST_WEEK = Week.of(NOW - timedelta(days=7))
 """A restore keeps the real time, by which the week has to be open."""
 
 REPORTS = 200
-RUN = (sys.executable, "-c", "from metavox_collector.cli import main; main()")
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +41,37 @@ def new(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     return lambda name: f"sqlite:///{tmp_path}/{name}.db"
 
 
-def operate(*words: object, db: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("METAVOX_")}
-    clean["PATH"] = f"{binaries()}{os.pathsep}{clean['PATH']}"  # the server's own version of pg_dump
-    command = [*RUN, *map(str, words), "--db", db]
-    return subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
+@dataclass(frozen=True)
+class Done:
+    """What a command answered."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def levels(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+@pytest.fixture
+def operate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the operator's program, in this process, which has imported it already."""
+    for name in [name for name in os.environ if name.startswith("METAVOX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{binaries()}{os.pathsep}{os.environ['PATH']}")  # the server's version of pg_dump
+
+    def run(*words: object, db: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["metavox-collector", *map(str, words), "--db", db])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def levels(done: Done) -> dict[str, str]:
     return {finding["about"]: finding["level"] for finding in json.loads(done.stdout)}
 
 
-def test_a_collector_is_looked_at_backed_up_upgraded_and_moved(new, tmp_path):
+def test_a_collector_is_looked_at_backed_up_upgraded_and_moved(new, operate, tmp_path):
     old, moved = new("old"), new("moved")
     with collector(old, "--workers", "2", now=NOW.isoformat()) as running:
         with senders(running.url, REPORTS, week=LAST_WEEK) as going:

@@ -91,6 +91,7 @@ def test_the_variable_of_the_sdk_beside_ours_stands_in_nobodys_way(monkeypatch):
         *(("GRACE_DAYS", "-1"), ("GRACE_DAYS", "soon"), ("MAX_REPORTS", "0"), ("ACCEPT_WEEKS", "5")),
         *(("BUSY_TIMEOUT_S", "inf"), ("YEARLY_CAP_NANO_RHO", str(10**19))),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example"),
+        *(("MAX_CONNECTIONS", str(10**9)), ("DECODERS", "5000"), ("RETRY_AFTER_S", str(10**9))),
         *(("BODY_TIMEOUT_S", "inf"), ("SPARK_TIMEOUT_S", "inf"), ("SPARK_CONF", "local")),
     ],
 )
