@@ -38,6 +38,17 @@ def _main() -> None:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:  # a fault of the software
+        _trace(error)
+
+
+def _trace(error: Exception) -> None:
+    """Say where it went wrong; the words of an error that nobody expected may be a report's."""
+    from metavox_collector.observe import logs
+
+    logs.configure("text")
+    logs.uncaught(error)
+    sys.exit(1)
 
 
 def _fail(message: str) -> None:

@@ -34,12 +34,13 @@ def configure(how: Format) -> None:
 
 def tell_of_the_uncaught() -> None:
     """Have what nobody catches, in whatever thread, written like every other error: Python would tell its words."""
-    sys.excepthook = lambda *error: _uncaught(error)
-    threading.excepthook = lambda told: _uncaught((told.exc_type, told.exc_value, told.exc_traceback))
-    sys.unraisablehook = lambda told: _uncaught((told.exc_type, told.exc_value, told.exc_traceback))
+    sys.excepthook = lambda *error: uncaught(error)
+    threading.excepthook = lambda told: uncaught((told.exc_type, told.exc_value, told.exc_traceback))
+    sys.unraisablehook = lambda told: uncaught((told.exc_type, told.exc_value, told.exc_traceback))
 
 
-def _uncaught(error: Any) -> None:
+def uncaught(error: Any) -> None:
+    """An error, or what ``sys.exc_info`` says of one, that nobody expected."""
     _log.critical("an error was not caught", exc_info=error)
 
 

@@ -97,6 +97,19 @@ fail()
     assert (told.returncode, WORD in told.stderr) == (1, False)
 
 
+def test_a_verb_that_fails_by_a_fault_of_the_software_says_where_and_none_of_the_errors_words():
+    script = """
+from metavox_collector.cli import main, verbs
+def fail():
+    raise KeyError("tell" + "tale")
+verbs.app_for = lambda _words: fail
+main()
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, WORD in told.stderr) == (1, False)
+    assert told.stderr.splitlines()[-1] == "builtins.KeyError"
+
+
 def test_spans_hold_our_numbers_and_no_words_of_an_error():
     exporter = InMemorySpanExporter()
     traced = Tracing(exporter)
