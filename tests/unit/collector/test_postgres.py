@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from metavox_collector.errors import StoreUnavailable, WrongDatabase
-from metavox_collector.store import Database
+from metavox_collector.store import Database, week_number
+from metavox_collector.store.postgres_staged import query
 from tests.spans import WEEK
-from tests.unit.collector.deletions import report, stage, staged
+from tests.unit.collector.deletions import fill, report, stage, staged
 from tests.unit.collector.releases import CAP, NEXT
 
 
@@ -105,3 +106,16 @@ def test_two_that_make_a_weeks_partition_at_the_same_time_both_stage(database, p
     assert done == [[]]
     assert len(staged(database)) == 2
     other.dispose()
+
+
+def test_a_week_is_read_without_sorting_it_which_would_leave_a_copy_on_the_disk(postgres_url, schema):
+    prefers = f"{postgres_url}?options=-crandom_page_cost%3D1000%20-cseq_page_cost%3D0.01"
+    opened = Database.create(prefers, schema, sandbox=False, yearly_cap=CAP)
+    fill(opened)
+    how = f"EXPLAIN {query(week_number(WEEK))}"
+    with opened.read() as transaction:
+        connection = transaction.connection
+        assert "Sort" in str(connection.exec_driver_sql(how).all())
+        assert sum(map(len, transaction.staged_rows(WEEK))) == 1500
+        assert "Sort" not in str(connection.exec_driver_sql(how).all())
+    opened.dispose()

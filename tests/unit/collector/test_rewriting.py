@@ -102,6 +102,18 @@ def test_between_two_pieces_of_rewriting_reports_are_taken_found_deleted_and_nev
 
 
 @pytest.mark.usefixtures("small_pieces")
+def test_a_report_that_has_not_moved_yet_and_comes_again_is_stored_once(database):
+    names = fill(database)
+    first, last = min(names, key=names.__getitem__), max(names, key=names.__getitem__)
+    stage(database, report())
+    delete(database, first)
+    assert database.rewrite_a_piece() is True
+    assert stage(database, report(last), report()) == []
+    rewrite(database)
+    assert len(staged(database)) == 1000
+
+
+@pytest.mark.usefixtures("small_pieces")
 def test_a_close_in_the_middle_of_rewriting_takes_every_report_and_leaves_none(sqlite_url, database, tmp_path):
     names = fill(database)
     delete(database, next(iter(names)))

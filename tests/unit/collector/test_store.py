@@ -284,3 +284,15 @@ def test_one_process_at_a_time_has_the_turn_to_keep_house(database, url, schema)
     with other.turn() as others:
         assert others is True
     other.dispose()
+
+
+def test_who_reads_sees_one_state_of_the_database(database, url, schema):
+    other = Database.existing(url, schema)
+    with database.read() as transaction:
+        assert transaction.count_staged(WEEK) == 0
+        with other.staging({WEEK}) as writer:
+            writer.add_reports([example_report()])
+        assert transaction.count_staged(WEEK) == 0
+    with database.read() as transaction:
+        assert transaction.count_staged(WEEK) == 1
+    other.dispose()
