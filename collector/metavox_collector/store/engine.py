@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metavox_collector.errors import CollectorError, StoreUnavailable, WrongDatabase
@@ -30,19 +30,15 @@ def open_engine(url: str, busy_timeout: float) -> Engine:
     """
     try:
         parsed = make_url(url)
-        kind = parsed.get_backend_name()
+        kind = _backend(parsed)
         if kind == "sqlite":
             sqlite.require_file(parsed)
-        elif kind == "postgresql":
-            parsed = postgres.with_driver(parsed)
         else:
-            raise WrongDatabase(f"{kind} is no database for a collector; {_WRITE_IT}")
+            parsed = postgres.with_driver(parsed)
         options = postgres.engine_options(parsed, busy_timeout) if kind == "postgresql" else {}
         # Parameters may be a person's report: they are kept out of every message and log.
         engine = create_engine(parsed, hide_parameters=True, **options)
-    except ImportError as error:
-        raise WrongDatabase(f"the driver of this kind of database is not installed: {error.name}") from None
-    except (ArgumentError, NoSuchModuleError) as error:
+    except ArgumentError as error:
         raise WrongDatabase(f"the database's URL is not understood; {_WRITE_IT} ({type(error).__name__})") from None
     if kind == "sqlite":
         sqlite.prepare(engine, busy_timeout)
@@ -50,6 +46,18 @@ def open_engine(url: str, busy_timeout: float) -> Engine:
         postgres.prepare(engine, busy_timeout)
     return engine
 
+
+def _backend(url: URL) -> str:
+    """``"sqlite"`` or ``"postgresql"``; raises WrongDatabase."""
+    if url.drivername not in _DRIVERS:
+        raise WrongDatabase(f"{url.drivername} is no database for a collector; {_WRITE_IT}")
+    return _DRIVERS[url.drivername]
+
+
+_DRIVERS = {
+    **dict.fromkeys(("sqlite", "sqlite+pysqlite"), "sqlite"),
+    **dict.fromkeys(("postgresql", "postgresql+psycopg"), "postgresql"),
+}
 
 _WRITE_IT = "write it like sqlite:///collector.db or postgresql://user@host/database"
 

@@ -87,6 +87,7 @@ def test_another_programs_database_is_not_taken_for_ours(tmp_path, schema):
     [
         *("", "collector.db", "nosuch:///x", "sqlite://", "sqlite:///:memory:"),
         *("sqlite:///a.db?timeout=long", "sqlite:///a.db?other=word"),
+        *("postgresql+psycopg2://localhost/db", "sqlite+aiosqlite:///a.db"),
     ],
 )
 def test_what_is_no_usable_url_is_said_to_be_none(url, schema):
