@@ -9,7 +9,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from metavox_collector.close import close_week
 from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, TargetExists
@@ -214,6 +214,33 @@ def test_a_backup_that_was_cut_off_is_refused_and_leaves_nothing(database, url, 
     if url.startswith("postgresql"):
         with pytest.raises(CollectorError, match="no collector's database"):
             Database.existing(target.db, schema)
+
+
+def test_a_program_that_fails_between_two_statements_leaves_nothing(postgres_url, tmp_path, monkeypatch):
+    program = tmp_path / "pg_restore"
+    program.write_text("#!/bin/sh\necho 'CREATE TABLE half (a integer);'\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(CollectorError, match="nothing was restored"):
+        pg_tools.restore(pg_tools.Target.of(postgres_url), tmp_path / "dump", [], pg_tools.Wanted(None, ["0001"]))
+    engine = open_engine(postgres_url, 5)
+    with connected(engine, writes=False) as connection:
+        assert inspect(connection).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name(sqlite_url, schema, tmp_path, monkeypatch):
+    database = Database.create(sqlite_url, schema, sandbox=False, yearly_cap=CAP)
+    flushed, real = [], os.fsync
+
+    def fsync(descriptor):
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "backup").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    back_up(database, generous(sqlite_url), tmp_path / "backup", with_staged=False)
+    database.dispose()
+    assert flushed == [(f"{tmp_path}/.backup.part", False), (str(tmp_path), True)]
 
 
 def test_a_close_while_a_backup_is_made_leaves_no_backup(database, url, tmp_path, monkeypatch):
