@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from metavox_collector.settings import Settings, load
 from metavox_privacy import wire
 from metavox_privacy.notice import LANGUAGES, lay_out, notice
 from metavox_privacy.schema import SCHEMA
+from metavox_privacy.week import Week
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -188,6 +190,23 @@ def test_neither_the_proxy_nor_the_units_leave_an_address_a_token_or_a_report_on
     units = [path.read_text(encoding="utf-8").splitlines() for path in OPERATING.glob("*.service")]
     assert len(units) == 2
     assert all({"LimitCORE=0", "MemorySwapMax=0", "UMask=0077", "PrivateTmp=yes"} <= {*unit} for unit in units)
+
+
+def test_the_unit_permits_as_many_open_files_as_doctor_asks_for():
+    unit = (OPERATING / "metavox-collector.service").read_text(encoding="utf-8")
+    permitted = int(re.search(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)[1])
+    assert permitted >= 2 * Settings().max_connections + 128
+
+
+def test_the_timer_closes_a_week_as_soon_as_it_can_be_and_can_be_late_by_a_week():
+    text = (OPERATING / "metavox-close.timer").read_text(encoding="utf-8")
+    assert "OnCalendar=Fri *-*-* 03:00:00 UTC" in text
+    service = (OPERATING / "metavox-close.service").read_text(encoding="utf-8")
+    back = timedelta(days=int(re.search(r'date -u -d "(\d+) days ago"', service)[1]))
+    friday = datetime(2026, 12, 11, 3, tzinfo=timezone.utc)
+    week = Week.of(friday - back)
+    assert week.end + Settings().grace < friday < week.end + Settings().grace + timedelta(days=7)
+    assert friday + timedelta(days=7) < week.end + Settings().accepted_for
 
 
 def test_every_file_for_operators_is_named_in_operating_md():
