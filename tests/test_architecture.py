@@ -51,7 +51,11 @@ def test_the_house_as_it_stands_keeps_every_contract(house):
         ("sdk/metavox/telemetry/home/folders.py", "import metavox.telemetry.journal", "Floors inside telemetry"),
         ("sdk/metavox/telemetry/foreign/aliases.py", "import metavox.telemetry.api", "Floors inside telemetry"),
         ("sdk/metavox/telemetry/journal/journal.py", "import http.client", "Only the transport opens a socket"),
-        ("collector/metavox_collector/stage.py", "import metavox_collector.close", "Floors inside the collector"),
+        (
+            "collector/metavox_collector/stage/stager.py",
+            "import metavox_collector.close",
+            "Floors inside the collector",
+        ),
         ("collector/metavox_collector/close.py", "import sqlalchemy", "Only the store speaks SQL"),
     ],
 )

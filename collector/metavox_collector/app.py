@@ -16,19 +16,19 @@ from starlette.types import Receive, Scope, Send
 
 from metavox_collector.admission import Action, Admission, Throttled, client_of
 from metavox_collector.clock import Clock, utc_now
-from metavox_collector.delete import deletion
+from metavox_collector.endpoints.delete import deletion
+from metavox_collector.endpoints.intake import Intake
+from metavox_collector.endpoints.latest import datasets, latest
+from metavox_collector.endpoints.openapi import described
+from metavox_collector.endpoints.refusals import Refusals, media_of
+from metavox_collector.endpoints.traces import Traces, peer_of
 from metavox_collector.errors import StoreUnavailable
 from metavox_collector.housekeeping import HOUR, Housekeeping
-from metavox_collector.intake import Intake
-from metavox_collector.latest import datasets, latest
 from metavox_collector.observe import Counted, Health, Metrics, monitor, probes, tracing
-from metavox_collector.openapi import described
 from metavox_collector.receive import Limits, Receiver, no_such_method, no_such_path
-from metavox_collector.refusals import Refusals, media_of
 from metavox_collector.settings import Settings
 from metavox_collector.stage import Busy, Stager
 from metavox_collector.store import Database
-from metavox_collector.traces import Traces, peer_of
 from metavox_privacy.schema import SCHEMA, Schema
 
 _TRACES = "/v1/traces"

@@ -31,7 +31,7 @@ CANARIES = (ADDRESS, AGENT, WORD, FLEET, "canary-secret", *(token.hex() for toke
 FAULT = """
 import os
 import threading
-import metavox_collector.commit as commit
+import metavox_collector.stage.commit as commit
 import metavox_collector.stage as stage
 healthy, named = commit._refusal, stage.report_id_of
 def refusal(report, *others):

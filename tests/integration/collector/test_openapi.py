@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from metavox_collector.openapi import document
+from metavox_collector.endpoints.openapi import document
 from metavox_collector.receive import Limits
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metavox_collector import commit
-from metavox_collector.commit import Deletion, Delivery
+from metavox_collector.stage import commit
+from metavox_collector.stage.commit import Deletion, Delivery
 from metavox_collector.store import Database
 from metavox_privacy.report import Report, ReportCell, apportion, report_id_of
 from metavox_privacy.week import Week

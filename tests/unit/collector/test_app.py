@@ -152,7 +152,9 @@ def test_the_operator_is_told_once_why_the_database_cannot_be_used(make_app, url
     with other.write():
         assert during(app, ask_three_times) == [503] * 3
     other.dispose()
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "metavox_collector.refusals"]
+    (said,) = [
+        record.getMessage() for record in caplog.records if record.name == "metavox_collector.endpoints.refusals"
+    ]
     assert "the database could not be used: " in said
     assert report.report_id not in caplog.text
     assert f'metavox_collector_database_errors_total{{kind="{said.split(": ")[1].split(";")[0]}"}} 3.0' in numbers(

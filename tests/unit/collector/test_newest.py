@@ -156,7 +156,9 @@ def test_who_has_it_already_is_told_in_no_bytes(app):
 
 def test_it_is_made_once(app, monkeypatch):
     made = []
-    monkeypatch.setattr("metavox_collector.latest.newest_file", lambda *of: made.append(of) or newest_file(*of))
+    monkeypatch.setattr(
+        "metavox_collector.endpoints.latest.newest_file", lambda *of: made.append(of) or newest_file(*of)
+    )
     assert ask(app, "GET", PATH).content == ask(app, "GET", PATH).content
     assert len(made) == 1
 

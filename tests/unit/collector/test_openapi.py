@@ -8,7 +8,7 @@ import httpx
 from starlette.routing import Route
 
 from metavox_collector.app import create_app
-from metavox_collector.openapi import document
+from metavox_collector.endpoints.openapi import document
 from metavox_collector.receive import Limits
 from metavox_collector.settings import Settings
 

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from metavox_collector.admission import Throttled, Unauthorized
+from metavox_collector.endpoints.intake import CutOff, Full, TooLarge
 from metavox_collector.errors import StoreUnavailable
-from metavox_collector.intake import CutOff, Full, TooLarge
 from metavox_collector.observe import Metrics
 from metavox_collector.receive import Code, Media, Refused
 from metavox_collector.stage import Busy

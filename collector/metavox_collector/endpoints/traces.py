@@ -12,10 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from metavox_collector.admission import Action, Admission, Network, client_of
 from metavox_collector.clock import Clock
-from metavox_collector.intake import Intake
+from metavox_collector.endpoints.intake import Intake
+from metavox_collector.endpoints.refusals import Refusals, media_of
 from metavox_collector.observe import Metrics, Tracing
 from metavox_collector.receive import Headers, Media, Receiver, answer, inflate, no_such_method, understand
-from metavox_collector.refusals import Refusals, media_of
 from metavox_collector.stage import Stager
 from metavox_privacy.report import Report
 from metavox_privacy.wire import Rejected

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from metavox_collector import commit
-from metavox_collector.commit import Deletion, Delivery
-from metavox_collector.groups import GroupCommit
 from metavox_collector.observe import Metrics, Tracing
+from metavox_collector.stage import commit
+from metavox_collector.stage.commit import Deletion, Delivery
+from metavox_collector.stage.groups import GroupCommit
 from metavox_collector.store import Database
 from metavox_privacy.report import Report, report_id_of
 from metavox_privacy.week import Week
