@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from metavox_collector.errors import StoreUnavailable, TooEarly, WrongDatabase
+from metavox_collector.errors import StoreUnavailable, TooEarly, TooLate, WrongDatabase
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
@@ -57,6 +57,7 @@ def close_week(
 
     Raises:
         TooEarly: if the week and its days of grace are not over.
+        TooLate: if its reports are kept no more, so that nothing but noise could be released.
         NotAllowed: if the yearly cap is above the one the database was born with.
         WrongDatabase: if what is staged is not what a receiver takes, like a simulated report outside a sandbox.
         AlreadyReleased: if the week was closed before.
@@ -64,7 +65,7 @@ def close_week(
         LedgerBroken: if the ledger does not verify, or does not agree with what is kept of the releases.
         StoreUnavailable: if the database is busy or away, or another close is under way.
     """
-    _require_over(week, settings, now)
+    _require_its_time(week, settings, now)
     database.require_cap(settings.yearly_cap_nano_rho)
     expired = min(Week.of(now - settings.accepted_for), week)
     try:
@@ -142,7 +143,13 @@ def require_intact(transaction: Transaction) -> None:
             )
 
 
-def _require_over(week: Week, settings: Settings, now: datetime) -> None:
+def _require_its_time(week: Week, settings: Settings, now: datetime) -> None:
     first = week.end + settings.grace
     if now < first:
         raise TooEarly(f"week {week} can be closed from {first:%Y-%m-%d %H:%M} UTC on; nothing was done")
+    end = week.end + settings.accepted_for
+    if now >= end:
+        raise TooLate(
+            f"the reports of week {week} were kept until {end:%Y-%m-%d %H:%M} UTC; to close it now would release "
+            f"nothing but noise and spend the budget of {week.year}; nothing was done"
+        )

@@ -41,6 +41,10 @@ class TooEarly(CollectorError):
     """The week cannot be closed yet."""
 
 
+class TooLate(CollectorError):
+    """The week's reports are kept no more."""
+
+
 class NotReleased(CollectorError):
     """There is no such release."""
 

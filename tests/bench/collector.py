@@ -3,7 +3,7 @@
 ``make bench-collector`` starts each of them as its operator would, lets eight connections send, and reports durable
 spans a second (those that were acknowledged and are in the database), processor seconds for 1,000 spans of all
 processes of the receiver, latencies, and how many acknowledged spans are lost when all its processes are killed at
-the last answer. A span of ours is a contribution's cell with seven histograms; reports have four, and a request has
+the last answer. A span of ours is a contribution's cell with six histograms; reports have four, and a request has
 one report, as the SDK sends them, or twelve. A span of the peers has 14 attributes; a request has 50 spans, in
 traces of four, as our reports have four cells, or in one, which MLflow likes better; the faster peer is the fastest
 of these runs. Bodies are gzip. ``make soak-collector`` watches the memory over 500,000 reports. Both print the
@@ -87,7 +87,7 @@ def compared(asked: argparse.Namespace, console: Console) -> list[Run]:
 def soaked(asked: argparse.Namespace) -> dict[str, Any]:
     """One process on SQLite."""
     with tempfile.TemporaryDirectory() as folder:
-        receiver = Receiver(SQLITE[0], on_sqlite, services.reports(1))
+        receiver = Receiver(SQLITE[1], on_sqlite, services.reports(12))
         return soak(receiver, Path(folder), spans=asked.soak * CELLS, connections=asked.connections)
 
 

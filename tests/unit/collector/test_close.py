@@ -10,7 +10,7 @@ import pytest
 
 from metavox_collector.app import create_app
 from metavox_collector.close import close_week, require_intact
-from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, WrongDatabase
+from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, TooLate, WrongDatabase
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
@@ -139,6 +139,15 @@ def test_whoever_stages_after_the_close_is_told_that_the_week_is_closed(database
         assert transaction.closed_weeks() == {WEEK}
 
 
+def test_a_week_whose_reports_are_kept_no_more_is_not_closed_and_spends_nothing(database, url):
+    chosen = Settings(db=url, accept_weeks=3)
+    with pytest.raises(TooLate, match="were kept until 2026-12-14 00:00 UTC"):
+        close_week(database, WEEK, chosen, now=WEEK.end + timedelta(weeks=3))
+    with database.read() as transaction:
+        assert transaction.ledger() == []
+    assert close_week(database, WEEK, chosen, now=WEEK.end + timedelta(weeks=3, seconds=-1)).releases
+
+
 def test_a_week_is_not_closed_before_its_grace_is_over(database, url):
     stage_fleet(database)
     with pytest.raises(TooEarly, match="can be closed from 2026-12-03 00:00 UTC on"):
@@ -237,9 +246,9 @@ def test_closing_a_week_destroys_older_ones_that_nobody_closed_in_time(database,
     assert everything(database)["staged_cell"] == []
 
 
-def test_closing_a_week_late_does_not_destroy_it_first(database, url):
+def test_closing_a_week_at_the_last_moment_does_not_destroy_it_first(database, url):
     stage_fleet(database)
-    late = WEEK.end + timedelta(weeks=9)
+    late = WEEK.end + timedelta(weeks=4, seconds=-1)
     assert close_week(database, WEEK, generous(url), now=late).releases[0].tables[0].cells
 
 
