@@ -32,7 +32,7 @@ FAULT = """
 import os
 import threading
 import metavox_collector.stage.commit as commit
-import metavox_collector.stage as stage
+import metavox_collector.stage.stager as stage
 healthy, named = commit._refusal, stage.report_id_of
 def refusal(report, *others):
     if os.path.exists(os.environ["FAULT"]):

@@ -141,8 +141,8 @@ def test_files_that_may_not_grow_are_told_and_reports_taken_once_they_may(on_sql
     (worker,) = on_sqlite.workers()
     with senders(on_sqlite.url, REPORTS) as going:
         going.wait_for(SOME)
-        largest = max(path.stat().st_size for path in on_sqlite.file.parent.iterdir())
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+        size = on_sqlite.file.stat().st_size  # not the log's, which is larger and begins anew when it is full
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         deadline = time.monotonic() + PATIENCE
         while (answer := on_sqlite.post(body(os.urandom(8)))).status_code == 200:
             assert time.monotonic() < deadline
