@@ -97,7 +97,7 @@ class Metrics:
         if SHARED not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # theirs
         return generate_latest(together)
 
     def _counter(self, name: str, what: str, labels: Sequence[str] = ()) -> Counter:

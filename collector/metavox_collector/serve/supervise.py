@@ -176,7 +176,7 @@ class _Supervisor:
 
     async def _ended(self, process: Process) -> int:
         status = await process.wait()
-        mark_process_dead(process.pid, self._shared)  # type: ignore[no-untyped-call]
+        mark_process_dead(process.pid, self._shared)  # type: ignore[no-untyped-call]  # theirs
         return status
 
     async def _watch(self, worker: _Worker) -> None:
