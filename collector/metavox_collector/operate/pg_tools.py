@@ -1,7 +1,7 @@
 """PostgreSQL's own programs: dump what is to be kept, and bring it back in one transaction that can be refused.
 
-Every command is a list of words of ours, of an operator's files and of a URL without its password; no shell reads it,
-which is why the linter's S603 is put aside here.
+Every command is a list of words of ours, of an operator's files and of a URL without its password. No shell reads
+it, which is why the linter's S603 is put aside here.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Nearly all that a collector is sent is that. Through protobuf's Python objects a cell costs two to four times as
 much, most of it for objects that are looked at once; here its 2 KB are compared with what they have to be, in some
-40 us (``tests/bench/reading.py``). Whatever differs is left to protobuf and :class:`Decoder`: what is accepted here is accepted there, and is the same report.
+40 us (``tests/bench/reading.py``). Whatever differs is left to protobuf and :class:`Decoder`: what is accepted here
+is accepted there, and is the same report.
 """
 
 from __future__ import annotations
