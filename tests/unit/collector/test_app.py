@@ -19,6 +19,7 @@ from metavox_collector import app as app_module
 from metavox_collector.admission import Admission
 from metavox_collector.app import create_app
 from metavox_collector.clock import fixed
+from metavox_collector.observe import Metrics
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from metavox_privacy.wire import encode
@@ -219,6 +220,18 @@ def test_bodies_that_are_more_together_than_may_be_held_are_429(make_app, url, s
 
     assert during(app, two) == [429, 400]
     assert "metavox_collector_body_bytes 0.0" in numbers(app)
+
+
+def test_what_waits_is_shown_again_and_again_for_who_asks_another_worker(make_app, settings, schema, monkeypatch):
+    looks: list[None] = []
+    monkeypatch.setattr("metavox_collector.app._SAMPLING", 0.01)
+    monkeypatch.setattr(Metrics, "sample", lambda _: looks.append(None))
+
+    async def wait(_: httpx.AsyncClient) -> int:
+        await asyncio.sleep(0.3)
+        return len(looks)
+
+    assert during(make_app(settings, schema=schema), wait) > 1
 
 
 def test_a_database_that_has_gone_makes_the_service_unready_and_not_dead(make_app, sqlite_url, schema, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from metavox_collector.errors import NotAllowed
-from metavox_collector.observe import Health, Tracing, tracing
+from metavox_collector.observe import Health, Metrics, Tracing, tracing
 from metavox_collector.observe.logs import JsonLines, TextLines
 
 
@@ -130,3 +130,12 @@ def test_traces_that_cannot_be_sent_are_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(NotAllowed, match="pip install opentelemetry-exporter-otlp-proto-http"):
         tracing(wanted=True)
+
+
+def test_what_waits_and_what_is_held_is_shown_to_whoever_asks():
+    metrics = Metrics()
+    metrics.waiting(5)
+    metrics.holds(7)
+    said = metrics.text().decode()
+    assert "metavox_collector_reports_waiting 5.0" in said
+    assert "metavox_collector_body_bytes 7.0" in said
