@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from metavox_collector import settings
-from metavox_collector.admission import shared_counts
+from metavox_collector.admission import read, shared_counts
 from metavox_collector.cli.options import Db, Now, clock_of
 from metavox_collector.operate.unsafe import refuse_unsafe
-from metavox_collector.serve import Task, listen, supervise, url_of
+from metavox_collector.serve import Task, listen, supervise, tls, url_of
 from metavox_collector.settings import Settings
 
 
@@ -70,9 +70,21 @@ def serve(
         sys.stdout.write(explained.as_toml())
         return
     refuse_unsafe(explained.settings)
+    _try_files(explained.settings)
     clock_of(now, sandbox=explained.settings.sandbox)
     task = Task(str(config) if config else None, given, now.isoformat() if now else None)
     sys.exit(_run(explained.settings, task))
+
+
+def _try_files(chosen: Settings) -> None:
+    """Read what the workers will read, so that a start that cannot succeed makes nothing.
+
+    Raises:
+        NotAllowed: if a file is not what it should be.
+    """
+    tls.of(chosen)
+    if chosen.require_token is not None:
+        read(chosen.require_token)
 
 
 def _run(chosen: Settings, task: Task) -> int:

@@ -6,6 +6,14 @@ import ssl
 from pathlib import Path
 
 from metavox_collector.errors import NotAllowed
+from metavox_collector.settings import Settings
+
+
+def of(settings: Settings) -> ssl.SSLContext | None:
+    """What the operator chose; None for plain HTTP. Raises as :func:`context`."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return context(settings.tls_cert, settings.tls_key)
 
 
 def context(cert: Path, key: Path) -> ssl.SSLContext:

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
@@ -41,8 +42,9 @@ def main() -> None:
         logs.configure(settings.log_format)
         logs.tell_of_the_uncaught()
         clock = fixed(datetime.fromisoformat(task.now)) if task.now else utc_now
+        secure = tls.of(settings)  # before the database is made, or told of this software's schema
         app = create_app(settings, clock=clock, counts=task.descriptors.get("counts"))
-        servers = _servers(app, settings, task)
+        servers = _servers(app, settings, task, secure)
     except (CollectorError, OSError) as error:
         sys.exit(f"metavox-collector: {error}")
     sys.setswitchinterval(_SWITCH_S)
@@ -66,11 +68,10 @@ class _Server(uvicorn.Server):
         self.is_up.set()
 
 
-def _servers(app: FastAPI, settings: Settings, task: Task) -> list[_Server]:
+def _servers(app: FastAPI, settings: Settings, task: Task, secure: SSLContext | None) -> list[_Server]:
     """The one for senders, and the one for monitoring, which has connections of its own: a flood blinds nobody."""
     public = _config(app, app.state.overload, settings, connections=settings.max_connections, lifespan="on")
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        public.ssl = tls.context(settings.tls_cert, settings.tls_key)
+    public.ssl = secure
     servers = [_Server(public, task.descriptors["public"])]
     if "monitor" in task.descriptors:
         monitor = _config(app.state.monitor, app.state.overload, settings, connections=20, lifespan="off")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -58,6 +60,55 @@ def test_files_that_are_no_certificate_are_told(tmp_path):
         file.write_text("words", encoding="utf-8")
     with pytest.raises(NotAllowed, match="is not possible"):
         tls.context(cert, key)
+
+
+SUPERVISOR = (sys.executable, "-c", "from metavox_collector.cli import main; main()", "serve")
+WORKER = (sys.executable, "-m", "metavox_collector.serve.worker")
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("METAVOX_")}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A certificate, its key, another's key, and a file that is neither a key nor a list of tokens."""
+    folder = tmp_path_factory.mktemp("tls")
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=example"
+    for name in ("cert", "other"):
+        made = ["-out", f"{name}.pem", "-keyout", f"{name}.key"]
+        subprocess.run([*words.split(), *made], cwd=folder, check=True, capture_output=True, timeout=60)
+    (folder / "words").write_text("words", encoding="utf-8")
+    for file in folder.iterdir():
+        file.chmod(0o600)
+    return folder
+
+
+@pytest.mark.parametrize("program", [SUPERVISOR, WORKER], ids=["supervisor", "worker"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tls_cert": "cert.pem", "tls_key": "other.key"}, "TLS with .*cert.pem and .*other.key is not possible"),
+        ({"tls_cert": "cert.pem", "tls_key": "words"}, "TLS with .*cert.pem and .*words is not possible"),
+        ({"require_token": "words"}, "words, line 1: not a token's hash"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_told_before_a_database_is_made(
+    tmp_path, files, program, given, said
+):
+    db = tmp_path / "collector.db"
+    settings = {"db": f"sqlite:///{db}", **{name: str(files / file) for name, file in given.items()}}
+    line = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    with listen("127.0.0.1", 0, allow_public=False) as taken:  # which would be told instead, once it is wanted
+        line.append(f"--port={taken.getsockname()[1]}")
+        ended = subprocess.run(
+            [*program, *line] if program is SUPERVISOR else program,
+            input=Task(None, settings, None).line().decode(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=CLEAN,
+        )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert re.match(f"metavox-collector: .*{said}", ended.stderr), ended.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_workers_that_end_again_and_again_are_started_ever_more_slowly():
