@@ -26,6 +26,7 @@ import metavox_collector
 import metavox_privacy
 from metavox_collector.errors import FoldFailed, NotAllowed
 from metavox_collector.fold.executor import COLUMN, merged, summing, unpack
+from metavox_collector.fold.masters import require_reachable
 from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Transaction
@@ -147,7 +148,7 @@ def cluster(settings: Settings) -> Iterator[Cluster]:
 
     Raises:
         NotAllowed: if no master, no driver or no PostgreSQL is named.
-        FoldFailed: if it cannot be reached.
+        FoldFailed: if it cannot be reached, which is told in seconds, or does not let this machine in.
     """
     if settings.spark_master is None:
         raise NotAllowed("name the cluster: --spark-master spark://host:7077, or METAVOX_COLLECTOR_SPARK_MASTER")
@@ -159,6 +160,7 @@ def cluster(settings: Settings) -> Iterator[Cluster]:
     if shutil.which("java") is None:
         raise NotAllowed("Spark needs Java 17 or newer on this machine; apt-get install openjdk-17-jre-headless")
     source = jdbc_source(settings.db, settings.spark_db)
+    require_reachable(settings.spark_master)
     with TemporaryDirectory(prefix="metavox-close-") as folder:
         with _told(f"the Spark cluster at {settings.spark_master} does not let this machine in"):
             session = SparkSession.builder.config(conf=_conf(settings, Path(folder))).getOrCreate()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from metavox_collector import settings
 from metavox_collector.cli.verbs import app_for
-from metavox_collector.errors import NotAllowed, TooEarly
+from metavox_collector.errors import FoldFailed, NotAllowed, TooEarly
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
@@ -49,6 +50,22 @@ def test_without_java_it_is_said_what_to_install(jar, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(NotAllowed, match="Java 17"):
         connected(db=URL, spark_master="spark://host:7077", spark_jdbc_jar=jar)
+
+
+def test_a_cluster_that_is_not_there_is_told_before_a_jvm_is_started(tmp_path, jar, monkeypatch):
+    java, begun = tmp_path / "java", tmp_path / "begun"
+    java.write_text(f"#!/bin/sh\n: > {begun}\nexit 1\n", encoding="utf-8")
+    java.chmod(0o700)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        master = f"spark://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(
+            FoldFailed, match=f"{master} cannot be reached: .* Connection refused.* Nothing was done"
+        ):
+            connected(db=URL, spark_master=master, spark_jdbc_jar=jar)
+    assert not begun.exists()
 
 
 def test_sqlite_is_refused_before_anything_starts(jar):
