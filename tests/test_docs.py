@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib.util
 import inspect
+import itertools
 import re
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,10 +22,17 @@ from typer.main import get_command
 from metavox import LLM, SamplingParams
 from metavox.cli import app as sdk_app
 from metavox_collector import stage
+from metavox_collector.admission import REASONS, Throttled
+from metavox_collector.app import create_app
 from metavox_collector.cli.verbs import app_for
 from metavox_collector.dataset.columns import LEAST_SIGNAL
+from metavox_collector.endpoints.intake import Full
+from metavox_collector.endpoints.openapi import document
+from metavox_collector.endpoints.refusals import Refusals
 from metavox_collector.observe import Metrics
+from metavox_collector.receive import Code, Limits
 from metavox_collector.settings import Settings, load
+from metavox_collector.stage import Busy
 from metavox_privacy import wire
 from metavox_privacy.notice import LANGUAGES, lay_out, notice
 from metavox_privacy.schema import SCHEMA
@@ -158,25 +168,115 @@ def test_the_configuration_for_postgresql_is_one_and_is_understood(tmp_path):
     assert f"```toml\n{body}```" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
 
-def test_every_metric_and_label_of_the_alert_rules_exists():
+OF_NO_LIST = [
+    ("metavox_collector_build_info", "version"),
+    ("metavox_collector_build_info", "schema"),
+    ("metavox_collector_database_errors_total", "kind"),
+]
+"""Labels whose values no list in the code holds; an alert that names one would say nothing after an upgrade."""
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory):
+    """The values that each label of each sample can have, as the code lists them; none where it has no list."""
     metrics = Metrics()
     metrics.is_built("0.1.0", 1)
-    metrics.answered("traces", 500)
-    metrics.staged(1, [("deleted", 1)])
-    metrics.throttled("busy")
     metrics.database_failed("OperationalError")
-    families = list(text_string_to_metric_families(metrics.text().decode()))
-    labels = {sample.name: sample.labels.keys() for family in families for sample in family.samples}
+    for route, status in itertools.product(routes(tmp_path_factory.mktemp("db")), statuses()):
+        metrics.answered(route, status)
+    metrics.staged(1, [(reason, 1) for reason in (*wire.REASONS, *stage.REASONS)])
+    for error in (Busy(), Full(), *(Throttled(reason, "", 1) for reason in REASONS)):
+        Refusals(metrics, 1).response(error, None)
+    values = {"up": {}}
+    for sample in samples(metrics.text()):
+        labels = values.setdefault(sample.name, {})
+        for label, value in sample.labels.items():
+            labels.setdefault(label, set()).add(value)
+    for name, label in OF_NO_LIST:
+        values[name][label] = set()
+    for labels in values.values():  # Prometheus' own
+        labels["job"] = set(re.findall(r"job_name: (\S+)", (ROOT / "docs" / "operating.md").read_text("utf-8")))
+    return values
+
+
+def samples(text):
+    return [sample for family in text_string_to_metric_families(text.decode()) for sample in family.samples]
+
+
+def routes(folder):
+    """What the service calls the routes that it counts: each of its paths is asked for, and one that is none."""
+    app = create_app(Settings(db=f"sqlite:///{folder}/collector.db"))
+
+    async def ask(path, of=app):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(of), base_url="http://collector") as client:
+            return await client.get(path)
+
+    for path in ("/nowhere", *asyncio.run(ask("/openapi.json")).json()["paths"]):
+        asyncio.run(ask(path))
+    counted = asyncio.run(ask("/metrics", of=app.state.monitor)).content
+    app.state.database.dispose()
+    return {sample.labels["route"] for sample in samples(counted) if "route" in sample.labels}
+
+
+def statuses():
+    """Those of the service's own description, and those of its refusals, some of which any path may give."""
+    paths = document(Limits(body=1, inflated=1, reports=1))["paths"].values()
+    described = {int(status) for path in paths for method in path.values() for status in method["responses"]}
+    return described | {code.value[0] for code in Code}
+
+
+def wrong(expression, exposed):
+    """What an alert's expression asks for that no process would ever expose."""
+    used = re.findall(r"\b(up|metavox_collector_\w+)\s*(?:\{([^}]*)\})?", expression)
+    yield from (name for name, _ in used if name not in exposed)
+    for name, matchers in used:
+        for matcher in filter(None, matchers.split(",")):
+            label, operator, value = re.fullmatch(r'\s*(\w+)\s*(=~|!~|!=|=)\s*"(.*)"\s*', matcher).groups()
+            fits, asked = (re.fullmatch, value.split("|")) if "~" in operator else (str.__eq__, [value])
+            possible = exposed.get(name, {}).get(label, ())
+            yield from (f"{name} {label}={one}" for one in asked if not any(fits(one, other) for other in possible))
+    labels = {label for name, _ in used for label in exposed.get(name, ())}
+    for listed in re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", expression):
+        yield from (f"by {label}" for label in re.findall(r"\w+", listed) if label not in labels)
+
+
+def test_every_metric_label_and_value_of_the_alert_rules_exists(exposed):
     rules = yaml.safe_load((OPERATING / "alerts.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
     assert len(rules) >= 8
     for rule in rules:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"]["summary"]
-        used = re.findall(r"(metavox_collector_\w+)(?:\{(\w+)=)?", rule["expr"])
-        assert used or "up{" in rule["expr"]
-        for name, label in used:
-            assert name in labels, name
-            assert not label or label in labels[name], (name, label)
+        assert re.search(r"metavox_collector_|\bup\{", rule["expr"])
+        assert [*wrong(rule["expr"], exposed)] == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "missing"),
+    [
+        ("rate(metavox_collector_request_total[1m]) > 0", "metavox_collector_request_total"),
+        ('metavox_collector_requests_total{status="500"}', "metavox_collector_requests_total status=500"),
+        (
+            'metavox_collector_requests_total{route="latest", code="5.."}',
+            "metavox_collector_requests_total code=5..",
+        ),
+        (
+            'metavox_collector_requests_total{code="200",route="trace"}',
+            "metavox_collector_requests_total route=trace",
+        ),
+        ('metavox_collector_requests_total{code=~"5..|6.."}', "metavox_collector_requests_total code=6.."),
+        ('metavox_collector_throttled_total{reason!="full"}', "metavox_collector_throttled_total reason=full"),
+        (
+            'metavox_collector_spans_rejected_total{reason="busy"}',
+            "metavox_collector_spans_rejected_total reason=busy",
+        ),
+        ('metavox_collector_commit_seconds_bucket{le="0.7"}', "metavox_collector_commit_seconds_bucket le=0.7"),
+        ('metavox_collector_build_info{version="0.1.0"} == 1', "metavox_collector_build_info version=0.1.0"),
+        ('up{job="collector"} == 0', "up job=collector"),
+        ("sum by (worker) (metavox_collector_requests_total)", "by worker"),
+    ],
+)
+def test_what_an_alert_asks_for_and_no_process_exposes_is_found(exposed, expression, missing):
+    assert [*wrong(expression, exposed)] == [missing]
 
 
 def test_neither_the_proxy_nor_the_units_leave_an_address_a_token_or_a_report_on_a_disk():
