@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,29 +67,41 @@ class Server:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it as a power cut would, by SIGKILL to all its processes."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)  # so that it notices nothing and starts nothing
-        self._signal_children(signal.SIGKILL)
+        """End it as a power cut would, by SIGKILL to all its processes, and wait until they are gone.
+
+        One that is left holds the memory that they share, and as long as it does so no server starts on the folder.
+        """
+        children = self._frozen()
+        self._signal(children, signal.SIGKILL)
         self._end(signal.SIGKILL)
+        _wait_until(lambda: all(_state(child) in "ZX" for child in children))
 
     def pause(self) -> None:
         """Let all its processes stand still, as on a machine that does not get to it; connections stay open."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        self._signal_children(signal.SIGSTOP)
+        self._signal(self._frozen(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let them go on."""
         assert self._process is not None
-        self._signal_children(signal.SIGCONT)
+        self._signal(self._children(), signal.SIGCONT)
         self._process.send_signal(signal.SIGCONT)
 
-    def _signal_children(self, which: signal.Signals) -> None:
+    def _frozen(self) -> list[int]:
+        """Let the first process stand still, which then notices nothing and starts nothing; its children."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), which)
+        pid = self._process.pid
+        self._process.send_signal(signal.SIGSTOP)
+        _wait_until(lambda: _state(pid) == "T")
+        return self._children()
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def _signal(self, processes: list[int], which: signal.Signals) -> None:
+        for process in processes:
+            os.kill(process, which)
 
     def url(self, database: str = "postgres") -> str:
         """A database's URL."""
@@ -171,6 +183,22 @@ def _make_cluster(made: Server) -> None:
         group=_nobody(),
     )
     word.unlink()
+
+
+def _state(pid: int) -> str:
+    """A process's, as in /proc; X when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise RuntimeError("PostgreSQL's processes do not do what they were told")
+        time.sleep(0.002)
 
 
 def _nobody() -> int | None:

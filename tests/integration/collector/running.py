@@ -33,6 +33,9 @@ PROTOBUF = {"Content-Type": "application/x-protobuf"}
 GZIPPED = {**PROTOBUF, "Content-Encoding": "gzip"}
 PATIENCE = 30.0
 
+PATIENT = {"METAVOX_COLLECTOR_BUSY_TIMEOUT_S": "20"}
+"""For tests in which nobody may be told to come back: that the machine is busy is no fault."""
+
 _QUICK = {"METAVOX_COLLECTOR_RETRY_AFTER_S": "1", "METAVOX_COLLECTOR_BUSY_TIMEOUT_S": "1"}
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("METAVOX_")}
 
@@ -101,6 +104,11 @@ def collector(db: str, *words: str, now: str = OVER, **environment: str) -> Iter
             process.communicate(timeout=PATIENCE)
 
 
+def get(url: str) -> httpx.Response:
+    """Ask for it over a connection of its own."""
+    return httpx.get(url, trust_env=False, timeout=PATIENCE)
+
+
 @dataclass
 class Senders:
     """Senders under way, each of which tries again what was not taken, as Retry-After says.
@@ -115,6 +123,7 @@ class Senders:
     outcome: Outcome | None = None
     _thread: threading.Thread | None = None
     _progress: threading.Condition = field(default_factory=threading.Condition)
+    _may_go_on: threading.Event = field(default_factory=threading.Event)
 
     def start(self, load: Load, bodies: list[Request]) -> None:
         def run() -> None:
@@ -127,15 +136,22 @@ class Senders:
         with self._progress:
             self.acknowledged.update(request.reports)
             self._progress.notify_all()
+        if 2 * len(self.acknowledged) >= len(self.sent):
+            self._may_go_on.wait(PATIENCE)
 
     def wait_for(self, number: int) -> None:
         """Return when so many reports were acknowledged."""
         with self._progress:
             assert self._progress.wait_for(lambda: len(self.acknowledged) >= number, PATIENCE), self.outcome
 
+    def go_on(self) -> None:
+        """Wait no longer at the half, if they do."""
+        self._may_go_on.set()
+
     def finish(self) -> Outcome:
         """Return when all are answered."""
         assert self._thread is not None
+        self.go_on()
         self._thread.join(2 * PATIENCE)
         assert self.outcome is not None, "the senders were not answered"
         return self.outcome
@@ -148,11 +164,24 @@ def _templates(week: Week) -> list[Template]:
 
 @contextmanager
 def senders(
-    url: str, reports: int, *, together: int = 1, connections: int = 8, retry: float = PATIENCE, week: Week = WEEK
+    url: str,
+    reports: int,
+    *,
+    together: int = 1,
+    connections: int = 8,
+    retry: float = PATIENCE,
+    week: Week = WEEK,
+    half_waits: bool = False,
 ) -> Iterator[Senders]:
-    """So many reports on their way; afterwards all are answered, or given up after ``retry`` seconds."""
+    """So many reports on their way; afterwards all are answered, or given up after ``retry`` seconds.
+
+    With ``half_waits`` the second half is not sent before :meth:`Senders.go_on`, or the block's end: however fast
+    the machine is, what happens before that happens to senders that are under way.
+    """
     bodies = list(requests(_templates(week), reports, together=together, encoding=Encoding.gzip))
     going = Senders({name for body in bodies for name in body.reports})
+    if not half_waits:
+        going.go_on()
     load = Load(Target.parse(url, GZIPPED), connections, None, retry, going.acknowledge)
     going.start(load, bodies)
     try:

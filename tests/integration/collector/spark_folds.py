@@ -81,8 +81,14 @@ def failure(what: Callable[[], object]) -> str:
 
 def found(folder: Path, needles: list[bytes]) -> list[str]:
     """The files under a folder that hold one of them."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path) for path in files if any(needle in path.read_bytes() for needle in needles)]
+    return [str(path) for path in folder.rglob("*") if any(needle in _bytes_of(path) for needle in needles)]
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What is in a file; nothing is in a folder, or in one that Spark has just removed."""
+    with suppress(FileNotFoundError, IsADirectoryError):
+        return path.read_bytes()
+    return b""
 
 
 def commands_with(word: str) -> list[str]:

@@ -26,6 +26,7 @@ from tests.integration.collector.running import (
     Collector,
     assert_all_are_staged_once,
     collector,
+    get,
     senders,
     staged,
 )
@@ -78,10 +79,11 @@ def wait_until_taken(running: Collector, token: bytes) -> None:
 
 
 def test_postgresql_is_killed_under_load_and_comes_back(postgres, on_postgres):
-    with senders(on_postgres.url, REPORTS) as going:
+    with senders(on_postgres.url, REPORTS, half_waits=True) as going:
         going.wait_for(SOME)
         postgres.kill()
-        time.sleep(0.5)
+        going.go_on()
+        time.sleep(0.5)  # for so long it is away
         postgres.start()
     assert set(going.outcome.statuses) <= {200, 429, 503}
     assert going.outcome.statuses[503] > 0
@@ -94,7 +96,7 @@ def test_while_postgresql_is_away_senders_are_told_when_to_come_back_and_the_pro
     assert on_postgres.post(body(b"before")).status_code == 200
     postgres.stop()
     assert_retryable(on_postgres.post(body(b"during")))
-    assert httpx.get(f"{on_postgres.url}/health", trust_env=False).status_code == 200
+    assert get(f"{on_postgres.url}/health").status_code == 200
     postgres.start()
     wait_until_taken(on_postgres, b"after")
     assert len(staged(on_postgres.db)) == before + 2
@@ -108,11 +110,12 @@ def test_a_table_that_somebody_locks_is_told_and_taken_afterwards(on_postgres):
 
 
 def test_a_postgresql_that_stands_still_makes_senders_wait_and_loses_nothing(postgres, on_postgres):
-    with senders(on_postgres.url, REPORTS) as going:
+    with senders(on_postgres.url, REPORTS, half_waits=True) as going:
         going.wait_for(SOME)
         with standing_still(postgres):
-            time.sleep(1)
-            assert httpx.get(f"{on_postgres.url}/health", trust_env=False).status_code == 200
+            going.go_on()
+            time.sleep(1)  # for so long it stands still
+            assert get(f"{on_postgres.url}/health").status_code == 200
             assert going.outcome is None
     assert_all_are_staged_once(on_postgres.db, going)
 
@@ -127,10 +130,11 @@ def standing_still(postgres: Server) -> Iterator[None]:
 
 
 def test_an_sqlite_that_another_process_locks_is_told_and_taken_afterwards(on_sqlite):
-    with senders(on_sqlite.url, REPORTS) as going:
+    with senders(on_sqlite.url, REPORTS, half_waits=True) as going:
         going.wait_for(SOME)
         with closing(sqlite3.connect(on_sqlite.file, isolation_level=None, timeout=PATIENCE)) as other:
             other.execute("BEGIN IMMEDIATE")
+            going.go_on()
             assert_retryable(on_sqlite.post(body(b"locked")))
             other.execute("ROLLBACK")
     assert_all_are_staged_once(on_sqlite.db, going)

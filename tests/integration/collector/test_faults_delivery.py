@@ -20,7 +20,7 @@ from metavox_collector.store import Database
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
-from tests.integration.collector.running import OVER, PATIENCE, Collector, collector, staged
+from tests.integration.collector.running import OVER, PATIENCE, PATIENT, Collector, collector, staged
 from tests.postgres import Server, server
 from tests.spans import WEEK, example_report, example_span
 
@@ -44,7 +44,7 @@ def db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def running(db: str) -> Iterator[Collector]:
     """Two workers: whatever comes twice may come to both at the same moment."""
-    with collector(db, "--workers", "2") as started:
+    with collector(db, "--workers", "2", **PATIENT) as started:
         yield started
         assert started.stop() == (0, "")
 

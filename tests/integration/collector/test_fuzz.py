@@ -11,7 +11,7 @@ import httpx
 
 from metavox_collector.receive import Coding, Media
 from tests.fuzz.bodies import body
-from tests.integration.collector.running import collector
+from tests.integration.collector.running import PATIENCE, collector
 
 INPUTS = 3000  # `make fuzz-collector` gives 100,000
 
@@ -28,7 +28,7 @@ def test_the_service_answers_every_body_and_none_with_500(tmp_path):
     chance = random.Random(2)
     with (
         collector(f"sqlite:///{tmp_path}/collector.db") as service,
-        httpx.Client(base_url=service.url, trust_env=False) as client,
+        httpx.Client(base_url=service.url, trust_env=False, timeout=PATIENCE) as client,
     ):
         for _ in range(200):
             media, coding, data = body(chance)

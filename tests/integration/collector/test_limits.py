@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status
 from metavox_collector.admission import mint
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
-from tests.integration.collector.running import PROTOBUF, Collector, collector
+from tests.integration.collector.running import PATIENT, PROTOBUF, Collector, collector, get
 from tests.spans import example_report
 
 SENDS, DELETIONS, REPORTS = 5, 3, 20
@@ -32,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     (folder / "tokens").write_text(LINE)
     (folder / "tokens").chmod(0o600)
     words = ("--workers", "2", "--trusted-proxies", "127.0.0.1", "--require-token", str(folder / "tokens"))
-    with collector(f"sqlite:///{folder}/collector.db", *words, **LIMITS) as started:
+    with collector(f"sqlite:///{folder}/collector.db", *words, **LIMITS, **PATIENT) as started:
         yield started
         status, said = started.stop()
     assert status == 0
@@ -105,7 +105,7 @@ def test_reports_without_the_fleets_token_are_answered_401(running, shown):
 def test_refusals_are_counted_and_neither_addresses_nor_tokens_are_among_the_numbers_or_in_the_database(running):
     assert running.process.stdout is not None
     monitor = running.process.stdout.readline().split()[-1]
-    numbers = httpx.get(f"{monitor}/metrics", trust_env=False).text
+    numbers = get(f"{monitor}/metrics").text
     for reason in ("too_many_requests", "too_many_deletions", "too_many_from_block"):
         assert re.search(rf'throttled_total{{reason="{reason}"}} [1-9]', numbers)
     kept = b"".join(path.read_bytes() for path in running.file.parent.glob("collector.db*"))

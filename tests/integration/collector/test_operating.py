@@ -74,7 +74,7 @@ def levels(done: Done) -> dict[str, str]:
 def test_a_collector_is_looked_at_backed_up_upgraded_and_moved(new, operate, tmp_path):
     old, moved = new("old"), new("moved")
     with collector(old, "--workers", "2", now=NOW.isoformat()) as running:
-        with senders(running.url, REPORTS, week=LAST_WEEK) as going:
+        with senders(running.url, REPORTS, week=LAST_WEEK, half_waits=True) as going:
             going.wait_for(REPORTS // 5)
             during = operate("db", "backup", "--out", tmp_path / "during", db=old)
             upgraded = operate("db", "upgrade", db=old)

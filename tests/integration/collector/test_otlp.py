@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
-from tests.integration.collector.running import Collector, collector, staged
+from tests.integration.collector.running import PATIENCE, Collector, collector, staged
 from tests.otlp import in_json
 from tests.spans import example_report
 
@@ -121,7 +121,9 @@ def test_every_refusal_is_a_status_in_the_form_that_was_spoken(service, form):
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {}], ids=["text", "none"])
 def test_a_body_of_another_type_is_refused_in_protobuf(service, headers):
-    answer = httpx.post(f"{service.url}/v1/traces", content=b"words", headers=headers, trust_env=False)
+    answer = httpx.post(
+        f"{service.url}/v1/traces", content=b"words", headers=headers, trust_env=False, timeout=PATIENCE
+    )
     assert_refused(answer, PROTOBUF, 415, 12)
     assert answer.headers["accept-post"] == f"{PROTOBUF}, {JSON}"
 
@@ -129,13 +131,15 @@ def test_a_body_of_another_type_is_refused_in_protobuf(service, headers):
 @each_form
 @pytest.mark.parametrize("path", ["/v1/metrics", "/v1/logs"])
 def test_opentelemetrys_other_signals_are_not_here(service, form, path):
-    answer = httpx.post(service.url + path, content=b"", headers={"Content-Type": form}, trust_env=False)
+    answer = httpx.post(
+        service.url + path, content=b"", headers={"Content-Type": form}, trust_env=False, timeout=PATIENCE
+    )
     assert_refused(answer, form, 404, 5)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
 def test_another_method_is_refused_and_told_which_is_not(service, method):
-    answer = httpx.request(method, f"{service.url}/v1/traces", trust_env=False)
+    answer = httpx.request(method, f"{service.url}/v1/traces", trust_env=False, timeout=PATIENCE)
     assert_refused(answer, PROTOBUF, 405, 12)
     assert answer.headers["allow"] == "POST"
 

@@ -13,8 +13,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
+from tests.integration.collector.running import PATIENCE, get
 from tests.spans import example_report, example_span
 
 OVER = "2026-12-03T00:00:00Z"
@@ -66,11 +67,11 @@ class Service:
 
     def post(self, body: bytes, **headers: str) -> httpx.Response:
         named = HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(f"{self.url}/v1/traces", content=body, headers=named, trust_env=False, timeout=30)
+        return httpx.post(f"{self.url}/v1/traces", content=body, headers=named, trust_env=False, timeout=PATIENCE)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, out, err
 
 
@@ -117,7 +118,7 @@ def partial_of(response: httpx.Response) -> tuple[int, str]:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_service_with_status_0_and_without_a_word(tmp_path, how):
     running = start(tmp_path)
-    assert httpx.get(f"{running.url}/health", trust_env=False).json() == {"status": "ok"}
+    assert get(f"{running.url}/health").json() == {"status": "ok"}
     assert running.stop(how) == (0, "", "")
 
 
@@ -151,7 +152,9 @@ def test_a_body_without_a_length_is_stopped_at_the_limit(service):
         for _ in range(40):
             yield b"\0" * 2**16
 
-    response = httpx.post(f"{service.url}/v1/traces", content=endless(), headers=HEADERS, trust_env=False)
+    response = httpx.post(
+        f"{service.url}/v1/traces", content=endless(), headers=HEADERS, trust_env=False, timeout=PATIENCE
+    )
     status_of(response, 413, 8)
 
 
@@ -159,7 +162,7 @@ def test_a_body_without_a_length_is_stopped_at_the_limit(service):
 def test_a_length_that_lies_harms_nobody(service, announced):
     host, port = service.url.removeprefix("http://").split(":")
     head = "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as sender:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as sender:
         sender.sendall(f"{head}Content-Length: {announced}\r\n\r\n".encode() + b"\xff" * 50)
         sender.shutdown(socket.SHUT_WR)
         answer = sender.recv(65536)
@@ -201,7 +204,7 @@ def test_a_word_outside_its_vocabulary_and_a_histogram_with_a_unit_too_many_are_
 
 def connected(service: Service, said: bytes = b"") -> socket.socket:
     host, port = service.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
     connection.sendall(said)
     return connection
 
@@ -214,15 +217,15 @@ def test_connections_that_bring_no_header_end_and_keep_no_report_out(tmp_path):
     kinds = (b"", b"POST /v1/traces HTTP/1.1\r\nHost:", answered + b"POST /v1/tra")
     idle = [connected(running, kinds[number % 3]) for number in range(40)]
     taken = running.post(body).status_code
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while taken != 200 and time.monotonic() < deadline:
         assert taken == 503
         taken = running.post(body).status_code
     assert taken == 200
     for connection in idle:
-        while connection.recv(65536):
-            pass
-        connection.close()
+        with connection, suppress(ConnectionResetError):  # that is an end, too
+            while connection.recv(65536):
+                pass
     assert running.stop() == (0, "", "")
 
 
@@ -231,13 +234,26 @@ def test_more_connections_than_files_fill_no_log_and_pass(tmp_path):
     (worker,) = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
     resource.prlimit(int(worker), resource.RLIMIT_NOFILE, (60, 60))
     idle = [connected(running) for _ in range(120)]
-    time.sleep(1)
+    wait_until(lambda: open_files(worker) > 50)
+    time.sleep(1)  # for so long there are no more
     for connection in idle:
         connection.close()
+    wait_until(lambda: open_files(worker) < 50)  # before that it may yet turn somebody away
     taken = running.post(encode([example_report()], SCHEMA)).status_code
     code, _, err = running.stop()
     assert (taken, code) == (200, 0)
     assert len(err) < 10_000  # where asyncio's own loop wrote 2.7 MB a second
+
+
+def open_files(pid: str) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_sender_that_is_slow_with_its_body_is_not_cut_off(tmp_path):
@@ -357,7 +373,7 @@ def test_a_simulated_fleet_becomes_a_dataset(tmp_path):
     assert len(tiny) == 1
     assert 0.001 < tiny[0]["p50"] < 0.003
 
-    (listed,) = httpx.get(f"{running.url}/v1/datasets", trust_env=False).json()["datasets"]
+    (listed,) = get(f"{running.url}/v1/datasets").json()["datasets"]
     assert (listed["week"], listed["synthetic"]) == ("2026-W47", True)
     assert listed["tables"][0]["rows"] == len(rows)
     assert running.stop() == (0, "", "")

@@ -23,7 +23,10 @@ from tests.bench import staged_week
 from tests.postgres import Server, server
 from tests.spark import Standalone, jdbc_jar, missing, standalone
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.timeout(600),  # the folds take 60 s on two cores
+]
 
 WHOLE, ALTERED, NOBODY = Week(2026, 47), Week(2026, 46), Week(2026, 45)
 REPORTS = 3000
@@ -34,6 +37,7 @@ OPTIONS = (
     "spark.io.encryption.enabled=false",
     "spark.shuffle.compress=false",
     "spark.shuffle.spill.compress=false",
+    "spark.cleaner.referenceTracking=false",  # and would stay, whenever a JVM collects its garbage
     # So that what fails on purpose has soon failed for good.
     "spark.task.maxFailures=2",
     "spark.shuffle.io.retryWait=1s",
@@ -108,7 +112,7 @@ def seen(cluster: Standalone, staged: Staged, postgres: Server) -> dict[str, Any
         "more": {"spark_partitions": 5, "spark_conf": OPTIONS},
     }
     program = [sys.executable, "-m", "tests.integration.collector.spark_folds", json.dumps(given)]
-    ended = subprocess.run(program, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, timeout=200)
+    ended = subprocess.run(program, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
