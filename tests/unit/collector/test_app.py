@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from metavox_privacy.wire import encode
 from tests.spans import WEEK, example_report
+from tests.unit.collector.waiting import FOR_EVER, PATIENCE, soon
 
 HEADERS = {"Content-Type": "application/x-protobuf"}
 
@@ -121,7 +123,7 @@ def test_a_listing_from_a_database_that_fails_is_503(make_app, sqlite_url, schem
 def test_a_slow_body_is_given_up(make_app, url, schema):
     async def slow() -> AsyncIterator[bytes]:
         yield b"\n"
-        await asyncio.sleep(5)
+        await asyncio.sleep(PATIENCE)
         yield b"\0"
 
     app = make_app(Settings(db=url, body_timeout_s=0.05), schema=schema)
@@ -164,15 +166,21 @@ def test_the_operator_is_told_once_why_the_database_cannot_be_used(make_app, url
 
 
 def test_senders_that_wait_for_a_close_keep_nobody_from_reading(make_app, url, schema):
-    app = make_app(Settings(db=url, busy_timeout_s=20), clock=fixed(WEEK.end), schema=schema)
+    app = make_app(Settings(db=url, busy_timeout_s=FOR_EVER), clock=fixed(WEEK.end), schema=schema)
     bodies = [encode([example_report(token=bytes([i]), schema=schema)], schema) for i in range(50)]
+    monitor = httpx.AsyncClient(transport=httpx.ASGITransport(app.state.monitor), base_url="http://collector")
+
+    async def all_wait() -> None:
+        while "metavox_collector_reports_waiting 50.0" not in (await monitor.get("/metrics")).text:
+            await asyncio.sleep(0.01)
 
     async def read_while_they_wait(client: httpx.AsyncClient) -> tuple[list[int], list[int]]:
         with closing_week.write():
             sent = [client.post("/v1/traces", content=body, headers=HEADERS) for body in bodies]
             senders = asyncio.gather(*sent)
-            await asyncio.sleep(0.2)
-            read = [await asyncio.wait_for(client.get(path), 5) for path in ("/health", "/ready", "/v1/datasets")]
+            await asyncio.wait_for(all_wait(), PATIENCE)
+            paths = ("/health", "/ready", "/v1/datasets")
+            read = [await asyncio.wait_for(client.get(path), PATIENCE) for path in paths]
             assert not senders.done()
         return [response.status_code for response in read], [r.status_code for r in await senders]
 
@@ -182,14 +190,14 @@ def test_senders_that_wait_for_a_close_keep_nobody_from_reading(make_app, url, s
 
 
 def test_what_there_is_no_room_for_is_429_with_a_time_to_wait_and_the_rest_is_stored(make_app, url, schema):
-    settings = Settings(db=url, max_waiting_reports=2, retry_after_s=7)
+    settings = Settings(db=url, max_waiting_reports=2, retry_after_s=7, busy_timeout_s=FOR_EVER)
     app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
     bodies = [encode([example_report(token=bytes([i]), schema=schema)], schema) for i in range(9)]
 
     async def all_at_once(client: httpx.AsyncClient) -> tuple[list[int], set[str | None], int]:
         with closing_week.write():
             sent = [asyncio.ensure_future(client.post("/v1/traces", content=b, headers=HEADERS)) for b in bodies]
-            await asyncio.sleep(0.2)
+            assert await soon(lambda: sum(each.done() for each in sent) == 7)
             ready = await client.get("/ready")
         answers = await asyncio.gather(*sent)
         return (
@@ -207,15 +215,19 @@ def test_what_there_is_no_room_for_is_429_with_a_time_to_wait_and_the_rest_is_st
 def test_bodies_that_are_more_together_than_may_be_held_are_429(make_app, url, schema):
     app = make_app(Settings(db=url, max_waiting_bytes=2**20, max_body_bytes=2**20), schema=schema)
 
-    async def stalled() -> AsyncIterator[bytes]:
-        yield b"\0" * (2**20 - 100)
-        await asyncio.sleep(0.5)
-        yield b"\0"
-
     async def two(client: httpx.AsyncClient) -> list[int]:
+        is_held, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def stalled() -> AsyncIterator[bytes]:
+            yield b"\0" * (2**20 - 100)
+            is_held.set()  # for more is asked
+            await goes_on.wait()
+            yield b"\0"
+
         first = asyncio.ensure_future(client.post("/v1/traces", content=stalled(), headers=HEADERS))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(is_held.wait(), PATIENCE)
         second = await client.post("/v1/traces", content=b"\0" * 200, headers=HEADERS)
+        goes_on.set()
         return [second.status_code, (await first).status_code]
 
     assert during(app, two) == [429, 400]
@@ -227,11 +239,10 @@ def test_what_waits_is_shown_again_and_again_for_who_asks_another_worker(make_ap
     monkeypatch.setattr("metavox_collector.app._SAMPLING", 0.01)
     monkeypatch.setattr(Metrics, "sample", lambda _: looks.append(None))
 
-    async def wait(_: httpx.AsyncClient) -> int:
-        await asyncio.sleep(0.3)
-        return len(looks)
+    async def wait(_: httpx.AsyncClient) -> bool:
+        return await soon(lambda: len(looks) > 1)
 
-    assert during(make_app(settings, schema=schema), wait) > 1
+    assert during(make_app(settings, schema=schema), wait)
 
 
 def test_a_database_that_has_gone_makes_the_service_unready_and_not_dead(make_app, sqlite_url, schema, tmp_path):
@@ -281,6 +292,13 @@ def test_numbers_say_what_was_done_and_nothing_of_who_asked_for_it(make_app, set
     assert token.hex() not in said
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch):
+    """For whoever counts how often somebody sends."""
+    monkeypatch.setattr("metavox_collector.admission.admission.time", SimpleNamespace(monotonic=lambda: 1.0))
+
+
+@pytest.mark.usefixtures("no_time_passes")
 def test_a_proxy_that_is_trusted_says_whose_budget_is_used(make_app, url, schema):
     settings = Settings(db=url, sends_per_minute=1, trusted_proxies=("127.0.0.1",), unlimited_networks=())
     app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
@@ -294,6 +312,7 @@ def test_a_proxy_that_is_trusted_says_whose_budget_is_used(make_app, url, schema
     assert during(app, three) == [200, 429, 200]
 
 
+@pytest.mark.usefixtures("no_time_passes")
 def test_nobody_else_says_whose_budget_is_used(make_app, url, schema):
     settings = Settings(db=url, sends_per_minute=1, unlimited_networks=())
     app = make_app(settings, clock=fixed(WEEK.end), schema=schema)
@@ -313,7 +332,7 @@ def test_what_was_counted_of_senders_is_forgotten_by_itself(make_app, url, schem
     app = make_app(Settings(db=url), clock=fixed(WEEK.end), schema=schema)
 
     async def nothing(_client: httpx.AsyncClient) -> bool:
-        return await asyncio.to_thread(forgotten.wait, 10)
+        return await asyncio.to_thread(forgotten.wait, PATIENCE)
 
     assert during(app, nothing)
 

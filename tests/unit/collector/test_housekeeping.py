@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -13,23 +13,15 @@ from metavox_collector import housekeeping
 from metavox_collector.clock import fixed
 from metavox_collector.housekeeping import Housekeeping
 from metavox_collector.settings import Settings
-from metavox_collector.store import Database, sqlite_staged
+from metavox_collector.store import Database
 from tests.spans import WEEK
 from tests.unit.collector.deletions import TOKEN, delete, fill, left_in, report, stage, staged
 from tests.unit.collector.releases import CAP, everything
 from tests.unit.collector.test_app import make_app  # noqa: F401  # a fixture
+from tests.unit.collector.waiting import until
 
 NOW = WEEK.end
 FOUR_WEEKS = timedelta(weeks=4)
-
-
-def until(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 async def kept(database: Database, is_done: Callable[[], bool], moment=NOW) -> int:
@@ -73,14 +65,15 @@ def partitions(url: str) -> list[int]:
 def test_while_another_process_keeps_house_this_one_waits_for_its_turn(url, schema, database, monkeypatch):
     monkeypatch.setattr(housekeeping, "_AWAIT_TURN", 0.05)
     stage(database, report())
-    other = Database.existing(url, schema)
+    other, asked, real = Database.existing(url, schema), [], database.turn
+    monkeypatch.setattr(database, "turn", lambda: asked.append(None) or real())
     turn = other.turn()
     assert turn.__enter__() is True
 
     async def go() -> None:
         house = Housekeeping(database, fixed(WEEK.end + FOUR_WEEKS), FOUR_WEEKS)
         async with house.going_on():
-            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(until, lambda: len(asked) > 2)  # and was refused twice
             assert len(staged(database)) == 1
             await asyncio.to_thread(turn.__exit__, None, None, None)
             assert await asyncio.to_thread(until, lambda: not staged(database))
@@ -100,9 +93,14 @@ def test_a_running_service_removes_the_last_bytes_when_a_report_was_deleted(make
     app = make_app(Settings(db=sqlite_url), clock=fixed(NOW), schema=schema)
     names = fill(app.state.database)
     tokens = list(names)[::4]
+
+    def are_gone() -> bool:
+        data = left_in(tmp_path)
+        return not any(names[token] in data for token in tokens)
+
     with TestClient(app) as client:
         assert all(client.delete(f"/v1/reports/{token.hex()}").status_code == 204 for token in tokens)
-        assert until(lambda: not [token for token in tokens if names[token] in left_in(tmp_path)])
+        assert until(are_gone)
 
 
 def test_a_service_that_starts_removes_what_the_last_one_left(make_app, on_sqlite, sqlite_url, schema, tmp_path):  # noqa: F811
@@ -115,19 +113,21 @@ def test_a_service_that_starts_removes_what_the_last_one_left(make_app, on_sqlit
 
 
 def test_rewriting_rests_for_most_of_the_time(on_sqlite, monkeypatch):
-    monkeypatch.setattr(sqlite_staged, "_REPORTS_AT_A_TIME", 100)
-    delete(on_sqlite, next(iter(fill(on_sqlite))))
-    rests: list[float] = []
+    moment, pieces, rests = [0.0], [1.0, 0.5, 2.0, 3.0], []
+
+    def work() -> bool:
+        moment[0] += pieces.pop(0)
+        return bool(pieces)
 
     async def waited(_event: asyncio.Event, seconds: float) -> None:
         rests.append(seconds)
+        moment[0] += seconds
 
+    monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: moment[0]))
     monkeypatch.setattr(housekeeping, "_waited", waited)
-    began = time.monotonic()
+    monkeypatch.setattr(on_sqlite, "rewrite_a_piece", work)
     assert asyncio.run(Housekeeping(on_sqlite, fixed(NOW), FOUR_WEEKS)._rewritten()) is True
-    assert len(rests) == 9
-    assert 0 < sum(rests) <= 9 * (time.monotonic() - began)
-    assert sum(rests) > 9 * 0.5 * (time.monotonic() - began)
+    assert rests == [9.0, 4.5, 18.0]  # after the last piece there is nothing to rest for
 
 
 def test_postgresql_writes_weeks_anew_once_a_day(postgres_url, schema, monkeypatch):

@@ -12,9 +12,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from metavox_collector.errors import NotAllowed
 from metavox_collector.observe import Health, Metrics, Tracing, tracing
 from metavox_collector.observe.logs import JsonLines, TextLines
+from tests.unit.collector.waiting import FOR_EVER
 
 
-def test_whoever_asks_without_end_whether_it_is_ready_asks_the_database_once():
+def test_whoever_asks_without_end_whether_it_is_ready_asks_the_database_once(monkeypatch):
+    monkeypatch.setattr("metavox_collector.observe.health._LASTS_S", FOR_EVER)
     asked: list[None] = []
 
     async def crowd() -> set[str | None]:

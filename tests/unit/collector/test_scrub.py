@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from metavox_privacy.budget import AlreadyReleased
 from tests.spans import WEEK
 from tests.unit.collector.deletions import left_in
 from tests.unit.collector.releases import AFTER, generous, stage_fleet, staged
+from tests.unit.collector.waiting import until
 
 
 def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, database):
@@ -76,7 +76,5 @@ def test_closing_again_empties_the_log_of_a_close_that_was_interrupted(database,
 
 def test_the_service_empties_the_log_of_a_close_that_was_interrupted(url, schema, interrupted, tmp_path):
     with TestClient(create_app(generous(url), schema=schema)):
-        deadline = time.monotonic() + 20
-        while interrupted[0] in left_in(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert until(lambda: interrupted[0] not in left_in(tmp_path))
         assert not [name for name in interrupted if name in left_in(tmp_path)]

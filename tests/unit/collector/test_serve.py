@@ -20,6 +20,7 @@ from metavox_collector.errors import NotAllowed
 from metavox_collector.serve import Task, listen, tls, url_of
 from metavox_collector.serve.connection import MOST_HEADER_BYTES, MOST_PIPELINED, Bounds, Connection
 from metavox_collector.serve.supervise import pause_after
+from tests.unit.collector.waiting import PATIENCE, soon
 
 
 def test_a_free_port_is_listened_on_and_named():
@@ -122,6 +123,8 @@ class Wire:
     connection: Any = None
     written: bytes = b""
     unread: int = 0
+    read_between_looks: int = 0
+    looks: int = 0
     closed: bool = False
     aborted: bool = False
     peers: dict[str, Any] = field(default_factory=lambda: {"peername": ("127.0.0.1", 1), "sockname": ("::1", 2)})
@@ -142,7 +145,10 @@ class Wire:
         return self.peers.get(name, default)
 
     def get_write_buffer_size(self) -> int:
-        return self.unread
+        self.looks += 1
+        unread = self.unread
+        self.unread -= self.read_between_looks
+        return unread
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -179,7 +185,7 @@ def with_wires(
     app: Any = echo,
     wires: int = 1,
     connections: int = 10,
-    header_s: float = 5,
+    header_s: float = PATIENCE,
 ) -> Any:
     """What happens on so many connections to an application."""
 
@@ -316,25 +322,23 @@ def test_twice_as_many_connections_as_are_served_are_not_even_heard():
     assert told == [(b"", False)] * 4 + [(b"HTTP/1.1 503", True)] * 2
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HT", GET % 1])
-def test_a_connection_that_brings_no_request_in_time_ends(said):
-    async def work(wires: list[Wire]) -> bool:
+@pytest.mark.parametrize(("said", "looks"), [(b"", 1), (b"GET / HT", 1), (GET % 1, 2)])
+def test_a_connection_that_brings_no_request_in_time_ends(said, looks):
+    async def work(wires: list[Wire]) -> tuple[bool, int]:
         if said:
             await wires[0].say(said)
-        await asyncio.sleep(0.25)
-        return wires[0].closed
+        return await soon(lambda: wires[0].closed), wires[0].looks
 
-    assert with_wires(work, header_s=0.1)
+    assert with_wires(work, header_s=0.1) == (True, looks)
 
 
 def test_an_answer_that_nobody_reads_ends_the_connection_and_one_that_is_read_slowly_does_not():
     async def work(wires: list[Wire]) -> list[bool]:
         for wire in wires:
-            wire.unread = 10**6
+            wire.unread = 10**8
             await wire.say(GET % 1)
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            wires[1].unread -= 10**5
+        wires[1].read_between_looks = 10**5
+        assert await soon(lambda: wires[0].aborted and wires[1].looks > 3)
         return [wire.aborted for wire in wires]
 
     assert with_wires(work, wires=2, header_s=0.1) == [True, False]
@@ -343,7 +347,7 @@ def test_an_answer_that_nobody_reads_ends_the_connection_and_one_that_is_read_sl
 def test_a_request_that_takes_its_time_is_not_cut_off():
     async def work(wires: list[Wire]) -> bool:
         await wires[0].say(GET % 1)
-        await asyncio.sleep(0.3)
+        assert await soon(lambda: wires[0].looks > 3)
         return wires[0].closed
 
     assert not with_wires(work, app=never, header_s=0.05)

@@ -16,6 +16,7 @@ from metavox_privacy.report import Report
 from metavox_privacy.wire import Rejected
 from tests.spans import WEEK, example_report, example_span
 from tests.unit.collector.releases import CAP
+from tests.unit.collector.waiting import PATIENCE
 
 FOUR_WEEKS = timedelta(weeks=4)
 NOW = WEEK.end
@@ -159,8 +160,8 @@ def test_whatever_goes_wrong_around_a_commit_is_told_and_the_next_report_is_take
         with monkeypatch.context() as patched:
             patched.setattr(stager._metrics, "group", fails)
             with pytest.raises(RuntimeError, match="counting failed"):
-                await asyncio.wait_for(stager.stage([report()], NOW), 5)
-        assert await asyncio.wait_for(stager.stage([report()], NOW), 5) == []
+                await asyncio.wait_for(stager.stage([report()], NOW), PATIENCE)
+        assert await asyncio.wait_for(stager.stage([report()], NOW), PATIENCE) == []
 
     during(stager, work)
     assert len(staged(database)) == 1
