@@ -19,6 +19,7 @@ from tests.spans import WEEK, example_report
 from tests.unit.collector.deletions import TOKEN, delete, report, stage, staged
 from tests.unit.collector.releases import AFTER, CAP, NEXT, everything, generous, stage_fleet
 from tests.unit.collector.test_app import ask, make_app, post  # noqa: F401  # make_app is a fixture
+from tests.unit.collector.waiting import FOR_EVER, waits
 
 NOW = WEEK.end
 FOUR_WEEKS = timedelta(weeks=4)
@@ -62,13 +63,12 @@ def test_a_report_that_is_deleted_before_its_first_delivery_is_taken_in_no_proce
 
 
 def test_who_deletes_waits_for_the_delivery_that_is_being_committed(url, schema, database):
-    patient = Database.existing(url, schema, busy_timeout=20)
+    patient = Database.existing(url, schema, busy_timeout=FOR_EVER)
     with database.staging({WEEK}) as delivery:
         delivery.add_reports([report()])
         deletion = threading.Thread(target=delete, args=(patient, TOKEN))
         deletion.start()
-        deletion.join(0.1)
-        assert deletion.is_alive()
+        assert waits(deletion, url)
     deletion.join()
     patient.dispose()
     assert staged(database) == set()
@@ -166,16 +166,17 @@ def test_a_report_can_be_deleted_and_nothing_else(make_app, settings, schema, me
 
 
 def test_a_deletion_that_a_busy_database_cannot_take_is_503_with_a_time_to_wait(make_app, url, schema, caplog):  # noqa: F811
-    app = make_app(Settings(db=url, busy_timeout_s=0.05, retry_after_s=7), clock=fixed(NOW), schema=schema)
+    patient = make_app(Settings(db=url), clock=fixed(NOW), schema=schema)  # each keeps house when it starts
+    impatient = make_app(Settings(db=url, busy_timeout_s=0.05, retry_after_s=7), clock=fixed(NOW), schema=schema)
     sent = example_report(token=TOKEN, schema=schema)
-    post(app, encode([sent], schema))
+    assert post(patient, encode([sent], schema)).status_code == 200
     other = Database.existing(url, schema)
     with caplog.at_level(logging.DEBUG), other.write():
-        response = ask(app, "DELETE", f"/v1/reports/{TOKEN.hex()}")
+        response = ask(impatient, "DELETE", f"/v1/reports/{TOKEN.hex()}")
     other.dispose()
     assert (response.status_code, response.headers["retry-after"]) == (503, "7")
     ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith("metavox"))
     assert "the database could not be used: " in ours
     assert TOKEN.hex() not in ours + response.text
     assert sent.report_id not in ours
-    assert ask(app, "DELETE", f"/v1/reports/{TOKEN.hex()}").status_code == 204
+    assert ask(patient, "DELETE", f"/v1/reports/{TOKEN.hex()}").status_code == 204

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,6 +15,7 @@ from metavox_collector.store import Database, migrations
 from metavox_collector.store.engine import connected, open_engine
 from metavox_collector.store.tables import tables_of
 from tests.unit.collector.releases import CAP, everything, released
+from tests.unit.collector.waiting import FOR_EVER
 
 LATER = """
 import sqlalchemy as sa
@@ -154,7 +156,7 @@ def test_of_several_that_make_a_database_at_once_each_finds_it_made(url, schema)
 
     def make():
         try:
-            opened.append(Database.create(url, schema, sandbox=False, yearly_cap=CAP, busy_timeout=20))
+            opened.append(Database.create(url, schema, sandbox=False, yearly_cap=CAP, busy_timeout=FOR_EVER))
         except Exception as error:
             errors.append(error)
 
@@ -169,11 +171,15 @@ def test_of_several_that_make_a_database_at_once_each_finds_it_made(url, schema)
     assert len(opened) == 4
 
 
-def test_a_new_database_that_another_process_writes_to_is_waited_for(schema, tmp_path):
+def test_a_new_database_that_another_process_writes_to_is_waited_for(schema, tmp_path, monkeypatch):
     file = tmp_path / "collector.db"
-    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other, pauses = sqlite3.connect(file, isolation_level=None), []
     other.execute("BEGIN IMMEDIATE")  # whoever would switch the file to a write-ahead log now is not made to wait
-    release = threading.Timer(0.1, other.close)
-    release.start()
-    Database.create(f"sqlite:///{file}", schema, sandbox=False, yearly_cap=CAP, busy_timeout=20).dispose()
-    release.join()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    Database.create(f"sqlite:///{file}", schema, sandbox=False, yearly_cap=CAP, busy_timeout=FOR_EVER).dispose()
+    assert len(pauses) == 1

@@ -12,6 +12,7 @@ from metavox_collector.store.postgres_staged import query
 from tests.spans import WEEK
 from tests.unit.collector.deletions import fill, report, stage, staged
 from tests.unit.collector.releases import CAP, NEXT
+from tests.unit.collector.waiting import waits
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def test_nobody_waits_longer_for_a_lock_than_was_said(postgres_url, schema, seco
 
 def test_a_connection_that_the_server_has_cut_is_replaced(database, postgres_url):
     stage(database, report())
-    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+    ended = "SELECT count(pg_terminate_backend(pid, 30000))"  # which waits: one that still ends would answer
+    others = f"{ended} FROM pg_stat_activity WHERE datname = current_database()"
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute(f"{others} AND pid <> pg_backend_pid()").fetchone() != (0,)
     assert stage(database, report(b"another")) == []
@@ -61,7 +63,7 @@ def test_a_connection_that_is_cut_in_a_transaction_stores_nothing_and_is_told(da
             transaction.add_reports([report()])
             pid = transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             with psycopg.connect(postgres_url) as connection:
-                connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+                connection.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
             transaction.add_reports([report(b"another")])
 
     with pytest.raises(StoreUnavailable, match="cannot be used now"):
@@ -100,8 +102,7 @@ def test_two_that_make_a_weeks_partition_at_the_same_time_both_stage(database, p
         transaction.add_reports([report(week=NEXT)])
         late = threading.Thread(target=lambda: done.append(stage(other, report(b"another", week=NEXT))))
         late.start()
-        late.join(0.1)
-        assert late.is_alive()
+        assert waits(late, postgres_url)
     late.join()
     assert done == [[]]
     assert len(staged(database)) == 2

@@ -19,6 +19,7 @@ from metavox_collector.errors import StoreUnavailable, WrongDatabase
 from metavox_collector.store import Database, sqlite_staged
 from tests.spans import WEEK, example_report, example_span
 from tests.unit.collector.releases import CAP, NEXT, everything
+from tests.unit.collector.waiting import FOR_EVER, waits
 
 RELEASE = {"week", "purpose"}
 STAGED = {"report_id", "position", "flags", "cell", "histograms"}
@@ -245,13 +246,12 @@ def test_of_two_deliveries_of_one_name_the_first_is_kept_whole(database, schema)
 @pytest.mark.parametrize("kept", [True, False])
 def test_of_two_contents_of_one_name_at_the_same_moment_one_is_stored_whole(database, url, schema, kept):
     long, short = example_report(*spans, schema=schema), example_report(schema=schema)
-    patient, stored = Database.existing(url, schema, busy_timeout=20), []
+    patient, stored = Database.existing(url, schema, busy_timeout=FOR_EVER), []
     with suppress(KeyError), database.staging({WEEK}) as transaction:
         transaction.add_reports([short])
         second = threading.Thread(target=lambda: stored.append(stage(patient, long)))
         second.start()
-        second.join(0.1)
-        assert second.is_alive()
+        assert waits(second, url)
         if not kept:
             raise KeyError
     second.join()
