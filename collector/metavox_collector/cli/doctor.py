@@ -28,4 +28,4 @@ def doctor(
     if print_config:
         sys.stdout.write(explained.as_toml())
         return
-    show(examine(explained.settings, SCHEMA, utc_now()), as_json=as_json)
+    show(examine(explained.settings, SCHEMA, utc_now), as_json=as_json)

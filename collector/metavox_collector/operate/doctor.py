@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from metavox_collector.clock import Clock
 from metavox_collector.errors import CollectorError, NotAllowed, StoreUnavailable, WrongDatabase
 from metavox_collector.operate import pg_tools, tls
 from metavox_collector.operate.check import discretion, durability, permissions
@@ -27,13 +28,13 @@ _FILES_BESIDE = 128
 """Files that a process has open beside its connections: the database, logs, libraries."""
 
 
-def examine(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
+def examine(settings: Settings, schema: Schema, clock: Clock) -> Iterator[Finding]:
     """Look at everything that can be looked at from outside.
 
     Args:
         settings: Of the service.
         schema: Under which it stages.
-        now: This machine's clock.
+        clock: This machine's.
     """
     try:
         if settings.db.startswith("sqlite"):
@@ -44,9 +45,9 @@ def examine(settings: Settings, schema: Schema, now: datetime) -> Iterator[Findi
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _settings(settings),
         lambda: _reachable(settings),
-        lambda: _certificate(settings, now),
+        lambda: _certificate(settings, clock()),
         lambda: _files(settings),
-        lambda: _database(settings, schema, now),
+        lambda: _database(settings, schema, clock),
     )
     for look in looks:
         yield from look()
@@ -112,7 +113,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     yield from permissions(settings)
 
 
-def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Finding]:
+def _database(settings: Settings, schema: Schema, clock: Clock) -> Iterator[Finding]:
     try:
         if not _is_there(settings):
             yield from _to_be_made(settings)
@@ -125,7 +126,7 @@ def _database(settings: Settings, schema: Schema, now: datetime) -> Iterator[Fin
         yield error("database", str(wrong))
         return
     try:
-        yield from _inside(database, settings, now)
+        yield from _inside(database, settings, clock)
     finally:
         database.dispose()
 
@@ -143,10 +144,11 @@ def _to_be_made(settings: Settings) -> Iterator[Finding]:
         yield ok("database", "it is not there; serve makes it")
 
 
-def _inside(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
+def _inside(database: Database, settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield _kind(database, settings)
     with database.read() as transaction:
-        server, closed = inspection.server(transaction), transaction.closed_weeks()
+        closed, server = transaction.closed_weeks(), inspection.server(transaction)
+        now = clock()  # beside the database's own, which may have taken its time to answer
     yield from durability(server)
     yield from discretion(server)
     yield from _past(closed, now)

@@ -67,9 +67,9 @@ def server(transaction: Transaction) -> Server:
         durability = {"synchronous": synchronous, "journal_mode": journal}
         return Server(f"SQLite {version}", int(version.partition(".")[0]), None, durability, {})
     version = _one(connection, "SHOW server_version").split()[0]
-    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     durability = {name: _one(connection, f"SHOW {name}") for name in _DURABLE}
     telling = {name: _one(connection, f"SHOW {name}") for name in _TELLING}
+    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()  # last, since it is old at once
     return Server(f"PostgreSQL {version}", int(version.partition(".")[0]), now, durability, telling)
 
 

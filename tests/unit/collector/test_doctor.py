@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from metavox_collector.clock import fixed, utc_now
 from metavox_collector.errors import NotAllowed
 from metavox_collector.operate import tls, unsafe
 from metavox_collector.operate.doctor import examine
 from metavox_collector.settings import Settings
-from metavox_collector.store import Database
+from metavox_collector.store import Database, inspection
 from tests.postgres import binaries
 from tests.spans import WEEK
 from tests.unit.collector.releases import CAP, released
@@ -41,7 +42,7 @@ def pair(tmp_path_factory):
 
 
 def found(settings: Settings, schema, now: datetime | None = None) -> dict[str, tuple[str, str]]:
-    findings = examine(settings, schema, now or datetime.now(timezone.utc))
+    findings = examine(settings, schema, utc_now if now is None else fixed(now))
     return {finding.about: (finding.level, finding.says) for finding in findings}
 
 
@@ -91,6 +92,15 @@ def test_a_clock_that_is_not_the_databases_is_an_error(postgres_url, schema):
     level, says = found(settings, schema, now=datetime.now(timezone.utc) + timedelta(minutes=2))["clock"]
     assert level == "error"
     assert "run NTP on both" in says
+
+
+def test_a_database_that_takes_its_time_is_not_taken_for_a_wrong_clock(postgres_url, schema, monkeypatch):
+    """This machine's clock stands for as long as the database is asked, and is right again after its answer."""
+    Database.create(postgres_url, schema, sandbox=False, yearly_cap=CAP).dispose()
+    asked, look = [], inspection.server
+    monkeypatch.setattr(inspection, "server", lambda transaction: [look(transaction), asked.append(1)][0])
+    findings = examine(Settings(db=postgres_url), schema, lambda: utc_now() - timedelta(minutes=not asked))
+    assert {finding.level for finding in findings if finding.about == "clock"} == {"ok"}
 
 
 def test_a_clock_behind_the_last_close_is_an_error(database, url, schema):

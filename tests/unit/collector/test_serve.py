@@ -353,6 +353,23 @@ def test_a_request_that_takes_its_time_is_not_cut_off():
     assert not with_wires(work, app=never, header_s=0.05)
 
 
+def test_a_connection_whose_request_was_answered_between_two_looks_may_wait_for_a_whole_time_still():
+    async def work(wires: list[Wire]) -> tuple[bool, int]:
+        await wires[0].say(GET % 1)
+        assert await soon(lambda: wires[0].looks > 0)
+        answered.append(wires[0].looks)
+        go_on.set()
+        return await soon(lambda: wires[0].closed), wires[0].looks
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    go_on, answered = asyncio.Event(), []
+    closed, looks = with_wires(work, app=slow, header_s=0.1)
+    assert (closed, looks) == (True, answered[0] + 2)
+
+
 def test_the_supervisor_imports_nothing_that_only_workers_need():
     heavy = ("sqlalchemy", "fastapi", "numpy", "opendp")
     script = f"import sys, metavox_collector.serve; print([name for name in {heavy} if name in sys.modules])"
