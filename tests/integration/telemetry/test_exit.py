@@ -27,7 +27,7 @@ MOST = 1.5
 """Seconds; a try at a collector takes three. What an end really costs, the benchmark measures."""
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from metavox.telemetry.contribution import Contribution
 from metavox_privacy.span import Span
@@ -35,6 +35,7 @@ from tests.integration.telemetry.shared import home_of, report_in
 from tests.spans import ATTRIBUTES
 from metavox_privacy.week import Week
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background has it ignored
 requests, week, how = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 contribution = Contribution.from_environment(os.environ)
 contribution.begin()
