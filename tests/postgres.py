@@ -18,11 +18,12 @@ from pathlib import Path
 
 import psycopg
 
+from tests.waiting import PATIENCE, until
+
 _NOBODY = 65534
 """Who runs it when we are root, as whom PostgreSQL does not run."""
 
 _NOT_DURABLE = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
-_PATIENCE = 30.0
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             command = [str(binaries() / "postgres"), "-D", str(self.folder / "data"), *flags]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_nobody(), group=_nobody())
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
@@ -130,7 +131,7 @@ class Server:
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
             self._process = None
 
 
@@ -194,11 +195,8 @@ def _state(pid: int) -> str:
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            raise RuntimeError("PostgreSQL's processes do not do what they were told")
-        time.sleep(0.002)
+    if not until(holds):
+        raise RuntimeError("PostgreSQL's processes do not do what they were told")
 
 
 def _nobody() -> int | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from metavox_collector import settings
-from metavox_collector.admission import read, shared_counts
+from metavox_collector.admission import shared_counts, tokens
 from metavox_collector.cli.options import Db, Now, clock_of
 from metavox_collector.operate.unsafe import refuse_unsafe
 from metavox_collector.serve import Task, listen, supervise, tls, url_of
@@ -84,7 +84,7 @@ def _try_files(chosen: Settings) -> None:
     """
     tls.of(chosen)
     if chosen.require_token is not None:
-        read(chosen.require_token)
+        tokens.read(chosen.require_token)
 
 
 def _run(chosen: Settings, task: Task) -> int:

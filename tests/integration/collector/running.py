@@ -25,13 +25,13 @@ from metavox_collector.store import Database
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from tests.spans import WEEK
+from tests.waiting import PATIENCE
 
 OVER = "2026-12-03T00:00:00Z"
 """A moment at which the week of :data:`tests.spans.WEEK` is open."""
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 GZIPPED = {**PROTOBUF, "Content-Encoding": "gzip"}
-PATIENCE = 30.0
 
 PATIENT = {"METAVOX_COLLECTOR_BUSY_TIMEOUT_S": "20"}
 """For tests in which nobody may be told to come back: that the machine is busy is no fault."""

@@ -7,7 +7,6 @@ import resource
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from tests.integration.collector.running import (
     staged,
 )
 from tests.spans import WEEK
+from tests.waiting import until
 
 CROWD = 10_000
 HONEST = 200
@@ -116,13 +116,6 @@ class Slow:
         self._over.set()
         self._thread.join()
 
-    def wait_until_ended(self, number: int) -> None:
-        """Wait until the service has ended so many, in its own time and not in the honest senders'."""
-        deadline = time.monotonic() + PATIENCE
-        while self.ended < number:
-            assert time.monotonic() < deadline, f"{self.ended} of {number} were ended"
-            time.sleep(0.1)
-
     async def _drip(self) -> None:
         await asyncio.gather(*(self._one(at) for at in range(self._number)))
 
@@ -151,7 +144,7 @@ class Slow:
 
 def test_slow_senders_keep_no_honest_one_waiting(running):
     with Slow(running, 200, again=True) as slow, senders(running.url, HONEST, connections=50) as going:
-        slow.wait_until_ended(200)  # they are ended, and come again
+        assert until(lambda: slow.ended >= 200)  # they are ended, and come again
     assert_all_are_staged_once(running.db, going)
     assert going.outcome is not None
     assert set(going.outcome.statuses) == {200}
@@ -159,7 +152,7 @@ def test_slow_senders_keep_no_honest_one_waiting(running):
 
 def test_slow_senders_that_take_every_connection_are_ended_and_honest_ones_served_then(running):
     with Slow(running, 900, again=False) as slow, senders(running.url, HONEST) as going:
-        slow.wait_until_ended(900)
+        assert until(lambda: slow.ended == 900)  # in the service's own time, and not in the honest senders'
         going.finish()
     assert_all_are_staged_once(running.db, going)
     assert going.outcome is not None

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tests.integration.collector.running import (
     staged,
 )
 from tests.postgres import Server, server
+from tests.waiting import until
 
 REPORTS = 600
 SOME = REPORTS // 5
@@ -52,13 +52,6 @@ def running(new: Callable[[], str]) -> Iterator[Collector]:
     """A service with two workers, which goes through one fault after the other and has to be well after each."""
     with collector(new(), "--workers", "2", **PATIENT) as started:
         yield started
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:
@@ -98,7 +91,7 @@ def test_a_worker_is_killed_under_load_and_another_takes_its_place(running):
         going.wait_for(SOME)
         os.kill(victim, signal.SIGKILL)
     assert_all_are_staged_once(running.db, going)
-    wait_until(lambda: len({*running.workers()} - {victim}) == 2)  # who was killed is there until it is waited for
+    assert until(lambda: len({*running.workers()} - {victim}) == 2)  # the killed one is there until waited for
     assert other in running.workers()
 
 
@@ -109,7 +102,7 @@ def test_every_worker_is_killed_under_load_and_others_take_their_places(running)
         for worker in before:
             os.kill(worker, signal.SIGKILL)
     assert_all_are_staged_once(running.db, going)
-    wait_until(lambda: two_others(running, before))
+    assert until(lambda: two_others(running, before))
 
 
 def test_a_rolling_restart_under_load_replaces_every_worker_and_turns_nobody_away(running):
@@ -128,7 +121,7 @@ def test_workers_end_by_themselves_when_who_started_them_is_killed(running):
     with senders(running.url, 20 * REPORTS, retry=0, half_waits=True) as going:
         going.wait_for(SOME)
         os.kill(running.process.pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(is_alive, workers)))
+        assert until(lambda: not any(map(is_alive, workers)))
     assert len(going.acknowledged) < 20 * REPORTS
     assert_acknowledged_are_staged(running.db, going, before)
     said = killed(running.process)

@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
 from tests.integration.collector.running import PATIENCE, get
 from tests.spans import example_report, example_span
+from tests.waiting import until
 
 OVER = "2026-12-03T00:00:00Z"
 HEADERS = {"Content-Type": "application/x-protobuf"}
@@ -234,11 +235,11 @@ def test_more_connections_than_files_fill_no_log_and_pass(tmp_path):
     (worker,) = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
     resource.prlimit(int(worker), resource.RLIMIT_NOFILE, (60, 60))
     idle = [connected(running) for _ in range(120)]
-    wait_until(lambda: open_files(worker) > 50)
+    assert until(lambda: open_files(worker) > 50)
     time.sleep(1)  # for so long there are no more
     for connection in idle:
         connection.close()
-    wait_until(lambda: open_files(worker) < 50)  # before that it may yet turn somebody away
+    assert until(lambda: open_files(worker) < 50)  # before that it may yet turn somebody away
     taken = running.post(encode([example_report()], SCHEMA)).status_code
     code, _, err = running.stop()
     assert (taken, code) == (200, 0)
@@ -247,13 +248,6 @@ def test_more_connections_than_files_fill_no_log_and_pass(tmp_path):
 
 def open_files(pid: str) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_sender_that_is_slow_with_its_body_is_not_cut_off(tmp_path):

@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -23,6 +22,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
 from tests.integration.collector.running import _CLEAN, OVER, PATIENCE, PROTOBUF, collector, get
 from tests.spans import example_report
+from tests.waiting import until
 
 
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
@@ -89,10 +89,7 @@ def test_tls_is_spoken_and_a_rolling_restart_takes_a_renewed_certificate(tmp_pat
         new_cert.replace(cert)
         new_key.replace(key)
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        while (name := common_name_of_either(url, cert)) != "second":
-            assert time.monotonic() < deadline, name
-            time.sleep(0.1)
+        assert until(lambda: common_name_of_either(url, cert) == "second"), common_name_of_either(url, cert)
         process.send_signal(signal.SIGTERM)
         assert (process.communicate(timeout=PATIENCE)[1], process.returncode) == ("", 0)
 
@@ -126,10 +123,7 @@ def test_numbers_are_those_of_all_workers_and_a_rolling_restart_keeps_them(tmp_p
 
         before = workers_of(process.pid)
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE
-        while before & workers_of(process.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        assert until(lambda: not before & workers_of(process.pid))
         assert metrics(monitor)["metavox_collector_spans_accepted_total"] == 20
         assert get(f"{monitor}/ready").json() == {"status": "ready"}
 

@@ -25,7 +25,7 @@ from metavox_collector.settings import Settings
 from metavox_collector.store import Database
 from metavox_privacy.wire import encode
 from tests.spans import WEEK, example_report
-from tests.unit.collector.waiting import FOR_EVER, PATIENCE, soon
+from tests.waiting import FOR_EVER, PATIENCE, soon
 
 HEADERS = {"Content-Type": "application/x-protobuf"}
 

@@ -19,7 +19,7 @@ from tests.spans import WEEK, example_report
 from tests.unit.collector.deletions import TOKEN, delete, report, stage, staged
 from tests.unit.collector.releases import AFTER, CAP, NEXT, everything, generous, stage_fleet
 from tests.unit.collector.test_app import ask, make_app, post  # noqa: F401  # make_app is a fixture
-from tests.unit.collector.waiting import FOR_EVER, waits
+from tests.waiting import FOR_EVER, waits
 
 NOW = WEEK.end
 FOUR_WEEKS = timedelta(weeks=4)

@@ -18,7 +18,7 @@ from tests.spans import WEEK
 from tests.unit.collector.deletions import TOKEN, delete, fill, left_in, report, stage, staged
 from tests.unit.collector.releases import CAP, everything
 from tests.unit.collector.test_app import make_app  # noqa: F401  # a fixture
-from tests.unit.collector.waiting import until
+from tests.waiting import until
 
 NOW = WEEK.end
 FOUR_WEEKS = timedelta(weeks=4)

@@ -32,7 +32,7 @@ from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import decode, encode
 from tests.spans import WEEK, example_report, example_span
-from tests.unit.collector.waiting import PATIENCE
+from tests.waiting import PATIENCE
 
 SAID = {"Content-Type": "application/x-protobuf"}
 

@@ -15,7 +15,7 @@ from metavox_collector.store import Database, migrations
 from metavox_collector.store.engine import connected, open_engine
 from metavox_collector.store.tables import tables_of
 from tests.unit.collector.releases import CAP, everything, released
-from tests.unit.collector.waiting import FOR_EVER
+from tests.waiting import FOR_EVER
 
 LATER = """
 import sqlalchemy as sa

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from metavox_collector.errors import NotAllowed
 from metavox_collector.observe import Health, Metrics, Tracing, tracing
 from metavox_collector.observe.logs import JsonLines, TextLines
-from tests.unit.collector.waiting import FOR_EVER
+from tests.waiting import FOR_EVER
 
 
 def test_whoever_asks_without_end_whether_it_is_ready_asks_the_database_once(monkeypatch):

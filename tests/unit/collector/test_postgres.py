@@ -12,7 +12,7 @@ from metavox_collector.store.postgres_staged import query
 from tests.spans import WEEK
 from tests.unit.collector.deletions import fill, report, stage, staged
 from tests.unit.collector.releases import CAP, NEXT
-from tests.unit.collector.waiting import waits
+from tests.waiting import waits
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.spans import WEEK
 from tests.unit.collector.deletions import TOKEN, delete, fill, report, stage, staged
 from tests.unit.collector.releases import CAP, NEXT
 from tests.unit.collector.test_rewriting import files
-from tests.unit.collector.waiting import FOR_EVER, PATIENCE, waits
+from tests.waiting import FOR_EVER, PATIENCE, waits
 
 
 @pytest.fixture

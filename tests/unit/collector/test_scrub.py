@@ -14,7 +14,7 @@ from metavox_privacy.budget import AlreadyReleased
 from tests.spans import WEEK
 from tests.unit.collector.deletions import left_in
 from tests.unit.collector.releases import AFTER, generous, stage_fleet, staged
-from tests.unit.collector.waiting import until
+from tests.waiting import until
 
 
 def test_destroyed_reports_that_a_reader_keeps_in_the_log_are_told(url, schema, database):

@@ -20,7 +20,7 @@ from metavox_collector.errors import NotAllowed
 from metavox_collector.serve import Task, listen, tls, url_of
 from metavox_collector.serve.connection import MOST_HEADER_BYTES, MOST_PIPELINED, Bounds, Connection
 from metavox_collector.serve.supervise import pause_after
-from tests.unit.collector.waiting import PATIENCE, soon
+from tests.waiting import PATIENCE, soon
 
 
 def test_a_free_port_is_listened_on_and_named():

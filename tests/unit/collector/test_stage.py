@@ -16,7 +16,7 @@ from metavox_privacy.report import Report
 from metavox_privacy.wire import Rejected
 from tests.spans import WEEK, example_report, example_span
 from tests.unit.collector.releases import CAP
-from tests.unit.collector.waiting import PATIENCE
+from tests.waiting import PATIENCE
 
 FOUR_WEEKS = timedelta(weeks=4)
 NOW = WEEK.end

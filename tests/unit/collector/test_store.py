@@ -19,7 +19,7 @@ from metavox_collector.errors import StoreUnavailable, WrongDatabase
 from metavox_collector.store import Database, sqlite_staged
 from tests.spans import WEEK, example_report, example_span
 from tests.unit.collector.releases import CAP, NEXT, everything
-from tests.unit.collector.waiting import FOR_EVER, waits
+from tests.waiting import FOR_EVER, waits
 
 RELEASE = {"week", "purpose"}
 STAGED = {"report_id", "position", "flags", "cell", "histograms"}
