@@ -28,9 +28,8 @@ def listen(host: str, port: int, *, allow_public: bool) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        why = str(getattr(error, "strerror", None) or error).partition(" (while")[
-            0
-        ]  # Python adds the address again
+        reason = str(getattr(error, "strerror", None) or error)
+        why, _, _ = reason.partition(" (while")  # Python adds the address again
         words = f"cannot listen on {host} port {port}: {why}"
         raise NotAllowed(f"{words}; end what listens there, or give another address or port") from None
 
