@@ -59,3 +59,15 @@ class NotAllowed(CollectorError):
 
 class FoldFailed(CollectorError):
     """Other machines did not sum a week."""
+
+
+class KeyUnusable(CollectorError):
+    """A file holds no key that can be used so."""
+
+
+class NotAPack(CollectorError):
+    """A directory cannot be read as a release's pack."""
+
+
+class ReleaseRefused(CollectorError):
+    """A release must not be written as a pack; nothing was written."""
