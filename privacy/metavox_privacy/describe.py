@@ -65,7 +65,7 @@ def tables_table(schema: Schema) -> str:
             f"`{t.name}`",
             ", ".join(f"`{name}`" for name in t.dimensions),
             str(len(t.metrics)) if t.metrics else "contributors only",
-            f"{(t.count_permille + t.histogram_permille) / 10:g} %",
+            f"{t.permille / 10:g} %",
             t.reason,
         )
         for t in schema.tables

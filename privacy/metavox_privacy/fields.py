@@ -17,6 +17,9 @@ Purpose: TypeAlias = Literal["improve", "publish"]
 PURPOSES: tuple[Purpose, ...] = ("improve", "publish")
 """The two purposes that are asked apart: statistics for the maintainers, and the published datasets."""
 
+Scope: TypeAlias = Literal["full", "coarse"]
+"""How finely a release is cut: as the schema says, or coarser, for a fleet too small for that."""
+
 UNKNOWN = "unknown"
 """The span does not say."""
 OTHER = "other"
@@ -182,20 +185,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a release: its key, its metrics, and the part of the week's privacy budget it gets.
+    """One table of a release: its key, its metrics, and the part of the release's privacy budget each gets.
 
     Attributes:
         name: The table's and its file's name.
         dimensions: Names of the dimensions that make the key.
-        metrics: Names of the metrics whose histograms it holds; empty for a table of shares.
+        metrics: The metrics whose histograms it holds, each with its thousandths of the release's ρ; none for a
+            table of shares.
         count_permille: Thousandths of the release's ρ for its contributor counts.
-        histogram_permille: Thousandths of the release's ρ for its histograms.
         reason: Which question it answers.
     """
 
     name: str
     dimensions: tuple[str, ...]
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, int]
     count_permille: int
-    histogram_permille: int
     reason: str
+
+    @property
+    def permille(self) -> int:
+        """Thousandths of the release's ρ for all of it."""
+        return self.count_permille + sum(self.metrics.values())

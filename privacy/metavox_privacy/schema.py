@@ -15,7 +15,7 @@ from functools import cached_property
 
 from metavox_privacy import catalog
 from metavox_privacy.buckets import log_spaced_edges
-from metavox_privacy.fields import Choice, Dimension, Metric, Range, Table
+from metavox_privacy.fields import Choice, Dimension, Metric, Range, Scope, Table
 
 _REVIEW = date(2027, 12, 31)
 _TECHNICAL = "low: a property of the software or of a product sold by the thousand"
@@ -162,8 +162,6 @@ DIMENSIONS: tuple[Dimension, ...] = (
     ),
 )
 
-_DOUBLING_TO_82S = tuple(round(0.01 * 2**k, 2) for k in range(14))
-
 METRICS: tuple[Metric, ...] = (
     _metric(
         "time_to_first_token",
@@ -190,20 +188,6 @@ METRICS: tuple[Metric, ...] = (
         "how fast the answer flows once it has begun",
     ),
     _metric(
-        "request_duration",
-        "gen_ai.server.request.duration",
-        log_spaced_edges(_DOUBLING_TO_82S, low=0.005, high=3600, buckets=64),
-        "s",
-        "how long a whole request takes",
-    ),
-    _metric(
-        "output_tokens_per_second",
-        "metavox.output_tokens_per_second",
-        log_spaced_edges((1, 10, 100, 1000), low=0.1, high=10000, buckets=64),
-        "{token}/s",
-        "the figure by which people compare devices",
-    ),
-    _metric(
         "peak_device_memory",
         "metavox.device.memory.peak",
         log_spaced_edges(
@@ -224,27 +208,43 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+_SHARES: tuple[Table, ...] = (
+    Table(
+        "hardware",
+        ("accelerator_vendor", "accelerator_count", "accelerator_memory", "driver_major"),
+        {},
+        20,
+        "What do people run models on?",
+    ),
+    Table("models", ("model", "architecture", "parameters"), {}, 20, "Which models do people run?"),
+    Table("software", ("engine", "engine_version", "os", "cpu_arch"), {}, 20, "With which software?"),
+    Table("workload", ("input_tokens", "output_tokens", "streaming"), {}, 20, "For what sizes of work?"),
+)
+
+_SPEED = "How fast does this model run on that device?"
+
 TABLES: tuple[Table, ...] = (
     Table(
         "performance",
         ("accelerator", "model", "quantization", "concurrency"),
-        tuple(metric.name for metric in METRICS),
+        {"time_to_first_token": 480, "time_per_output_token": 220, "peak_device_memory": 80, "error_rate": 20},
         120,
-        800,
-        "How fast does this model run on that device?",
+        _SPEED,
     ),
-    Table(
-        "hardware",
-        ("accelerator_vendor", "accelerator_count", "accelerator_memory", "driver_major"),
-        (),
-        20,
-        0,
-        "What do people run models on?",
-    ),
-    Table("models", ("model", "architecture", "parameters"), (), 20, 0, "Which models do people run?"),
-    Table("software", ("engine", "engine_version", "os", "cpu_arch"), (), 20, 0, "With which software?"),
-    Table("workload", ("input_tokens", "output_tokens", "streaming"), (), 20, 0, "For what sizes of work?"),
+    *_SHARES,
 )
+
+COARSE_TABLES: tuple[Table, ...] = (
+    Table(
+        "performance",
+        ("accelerator", "model"),
+        {"time_to_first_token": 500, "time_per_output_token": 220},
+        200,
+        _SPEED,
+    ),
+    *_SHARES,
+)
+"""For a fleet too small for the others. The shares of both were tuned by simulation: docs/accuracy.md."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +254,8 @@ class Schema:
     Attributes:
         version: Goes up with every change; a higher one pauses uploads until the user has agreed again.
         cells_per_report: K, how many combinations of dimensions one report may hold.
+        tables: What a release holds.
+        coarse_tables: What it holds while the fleet is too small for that.
         units: How many integer units each histogram of a report is made of.
     """
 
@@ -261,6 +263,7 @@ class Schema:
     dimensions: tuple[Dimension, ...]
     metrics: tuple[Metric, ...]
     tables: tuple[Table, ...]
+    coarse_tables: tuple[Table, ...]
     cells_per_report: int
     units: int
 
@@ -279,6 +282,10 @@ class Schema:
         """Where a dimension stands in a cell's key, by name."""
         return {dimension.name: index for index, dimension in enumerate(self.dimensions)}
 
+    def in_scope(self, scope: Scope) -> tuple[Table, ...]:
+        """The tables of a release."""
+        return self.tables if scope == "full" else self.coarse_tables
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the whole declaration, catalogues included."""
@@ -287,10 +294,11 @@ class Schema:
 
 
 SCHEMA = Schema(
-    version=1,
+    version=2,
     dimensions=DIMENSIONS,
     metrics=METRICS,
     tables=TABLES,
+    coarse_tables=COARSE_TABLES,
     cells_per_report=4,
     units=256,
 )

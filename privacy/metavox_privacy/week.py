@@ -52,6 +52,10 @@ class Week:
         """The next Monday 00:00 UTC, the first moment that is not in the week."""
         return self.start + timedelta(weeks=1)
 
+    def before(self, weeks: int) -> Week:
+        """The week that is so many weeks earlier."""
+        return Week.of(self.start - timedelta(weeks=weeks))
+
     def __str__(self) -> str:
         return f"{self.year}-W{self.number:02d}"
 
