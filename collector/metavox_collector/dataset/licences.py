@@ -1,4 +1,4 @@
-"""The two licences under which the same data is offered: names, identifiers and addresses, once for every format."""
+"""The two licences under which the same data is offered: names, identifiers, addresses, once for every format."""
 
 from __future__ import annotations
 
