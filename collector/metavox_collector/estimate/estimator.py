@@ -48,9 +48,9 @@ def estimate(metric: Metric, noisy: Sequence[int], scale: float) -> Estimate:
         if best is None or residual**2 < best[0] - _WORSE:
             best = residual**2, design, atoms[:, use] @ weights
             basis = atoms[:, use]
-    assert best is not None
-    _, design, histogram = best
-    if histogram.sum() <= 0:
+    if best is not None:
+        _, design, histogram = best
+    if best is None or histogram.sum() <= 0:
         return Estimate((), dict.fromkeys((*QUANTILES, "mean")), 0.0)
     rng = np.random.default_rng(0)
     clean = _spread_matrix(metric.buckets) @ histogram / scale
