@@ -7,8 +7,8 @@ from importlib import import_module
 
 import typer
 
-VERBS = ("serve", "close", "export", "simulate", "load", "outliers", "token", "doctor", "db")
-"""Each is a function in a module, both of its own name; ``db`` is an application, with verbs of its own."""
+VERBS = ("serve", "close", "export", "simulate", "load", "outliers", "token", "doctor", "db", "keys")
+"""Each is a function in a module, both of its own name; where the module has an ``app``, it has verbs of its own."""
 
 
 def app_for(words: Sequence[str] = ()) -> typer.Typer:
@@ -27,7 +27,7 @@ def app_for(words: Sequence[str] = ()) -> typer.Typer:
     )
     for verb in [verb for verb in VERBS if verb in words[:1]] or VERBS:
         module = import_module(f"metavox_collector.cli.{verb}")
-        if verb == "db":
+        if hasattr(module, "app"):
             app.add_typer(module.app, name=verb)
         else:
             app.command()(getattr(module, verb))
