@@ -1,24 +1,25 @@
-"""Week -> Release: fold, pay, draw, write, destroy; all of it or nothing."""
+"""Weeks -> Release: fold, pay, draw, write, destroy; all of it or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from metavox_collector.errors import StoreUnavailable, TooEarly, TooLate, WrongDatabase
+from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, TooLate, WrongDatabase
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database, LabelledRelease, Transaction
 from metavox_privacy.budget import AlreadyReleased, Authorization, LedgerBroken, authorize, spent_in
-from metavox_privacy.fields import PURPOSES, Purpose
+from metavox_privacy.fields import PURPOSES, Purpose, Scope
 from metavox_privacy.release import Release, make_release
+from metavox_privacy.scope import scope_after
 from metavox_privacy.week import Week
 
-Fold: TypeAlias = Callable[[Transaction, Week], Sums]
-"""Sums a week's staged rows, all of them committed and kept as they are by the transaction that it is given.
+Fold: TypeAlias = Callable[[Transaction, Week, Scope], Sums]
+"""Sums a week's staged rows for a scope's tables, all of them kept as they are by the transaction it is given.
 
 It raises ValueError for a row that is no cell of the schema.
 """
@@ -51,6 +52,8 @@ def close_week(
 ) -> Closed:
     """Release a week for every purpose and destroy its staged reports, in one transaction.
 
+    Where several weeks are released together, it is the last one of them that is named.
+
     A week that nobody reported is released too, and paid for: whether anybody did is itself protected.
 
     Older weeks that nobody closed in time are destroyed after it.
@@ -58,24 +61,27 @@ def close_week(
     Raises:
         TooEarly: if the week and its days of grace are not over.
         TooLate: if its reports are kept no more, so that nothing but noise could be released.
-        NotAllowed: if the yearly cap is above the one the database was born with.
+        NotAllowed: if the yearly cap is above the one the database was born with, or the week ends no period.
         WrongDatabase: if what is staged is not what a receiver takes, like a simulated report outside a sandbox.
         AlreadyReleased: if the week was closed before.
         BudgetExhausted: if the ISO year's budget does not suffice.
         LedgerBroken: if the ledger does not verify, or does not agree with what is kept of the releases.
         StoreUnavailable: if the database is busy or away, or another close is under way.
     """
-    _require_its_time(week, settings, now)
+    weeks = _period(week, settings)
+    _require_its_time(weeks, settings, now)
     database.require_cap(settings.yearly_cap_nano_rho)
-    expired = min(Week.of(now - settings.accepted_for), week)
+    expired = min(Week.of(now - settings.accepted_for), weeks[0])
     try:
         with database.read() as transaction:  # apart from the rest, for it takes time and excludes nobody
             require_intact(transaction)
-            _authorize(transaction, week, PURPOSES[0], settings, database)  # refused before anybody is kept waiting
-        with database.closing(week) as transaction:
-            sums = _folded(fold, transaction, week, database)
+            scope = _scope(transaction, settings)
+            _authorize(transaction, week, PURPOSES[0], scope, settings, database)  # before anybody is kept waiting
+        with database.closing(*weeks) as transaction:
+            sums = _folded(fold, transaction, weeks, scope, database)
             releases = [_release(transaction, week, sums, purpose, settings, database) for purpose in PURPOSES]
-            transaction.destroy_staged(week)
+            for each in weeks:
+                transaction.destroy_staged(each)
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)
     except AlreadyReleased as error:
         # It may be here again because the last close could not do this.
@@ -85,10 +91,29 @@ def close_week(
     return Closed(tuple(releases), database.sandbox, left, _cleaned(database, expired))
 
 
-def _folded(fold: Fold, transaction: Transaction, week: Week, database: Database) -> Sums:
-    """The week's sums; raises WrongDatabase for what no receiver has staged."""
+def _period(week: Week, settings: Settings) -> list[Week]:
+    """The weeks that are released together up to this one, oldest first; raises NotAllowed where it ends none."""
+    if settings.cadence_weeks == 4 and not week.ends_four:
+        last = next(later for n in range(1, 4) if (later := week.before(-n)).ends_four)
+        raise NotAllowed(f"four weeks are released together, and {week} is within those that end with {last}")
+    return [week.before(n) for n in reversed(range(settings.cadence_weeks))]
+
+
+def _scope(transaction: Transaction, settings: Settings) -> Scope:
+    """How finely to cut, by what was published last; the same for all purposes, as one pass sums for all."""
+    if settings.scope != "auto":
+        return settings.scope
+    last = transaction.newest_release("publish")
+    labelled = None if last is None else transaction.release(last, "publish")
+    return scope_after(None if labelled is None else labelled.release)
+
+
+def _folded(fold: Fold, transaction: Transaction, weeks: Sequence[Week], scope: Scope, database: Database) -> Sums:
+    """The weeks' sums; raises WrongDatabase for what no receiver has staged."""
     try:
-        sums = fold(transaction, week)
+        sums = fold(transaction, weeks[0], scope)
+        for week in weeks[1:]:
+            sums.merge(fold(transaction, week, scope))
     except ValueError as error:
         raise WrongDatabase(f"{error}: the database was altered; nothing was done") from None
     if sums.synthetic and not database.sandbox:
@@ -103,19 +128,26 @@ def _release(
     transaction: Transaction, week: Week, sums: Sums, purpose: Purpose, settings: Settings, database: Database
 ) -> Release:
     """Pay for one release, draw it and write both down."""
-    authorization = _authorize(transaction, week, purpose, settings, database)
+    authorization = _authorize(transaction, week, purpose, sums.scope, settings, database)
     release = make_release(sums.tables(purpose), database.schema, authorization)
     transaction.add_release(authorization.settle(release.sha256), LabelledRelease(release, database.sandbox))
     return release
 
 
 def _authorize(
-    transaction: Transaction, week: Week, purpose: Purpose, settings: Settings, database: Database
+    transaction: Transaction,
+    week: Week,
+    purpose: Purpose,
+    scope: Scope,
+    settings: Settings,
+    database: Database,
 ) -> Authorization:
     return authorize(
         transaction.ledger(),
         week=week,
+        weeks=settings.cadence_weeks,
         purpose=purpose,
+        scope=scope,
         schema_version=database.schema.version,
         nano_rho=settings.nano_rho(purpose),
         yearly_cap=settings.yearly_cap_nano_rho,
@@ -134,7 +166,7 @@ def _cleaned(database: Database, expired: Week) -> bool:
 
 
 def require_intact(transaction: Transaction) -> None:
-    """Hold every ledger entry against the release that it paid for; raises LedgerBroken."""
+    """Hold every ledger entry against the release that it is about; raises LedgerBroken."""
     for entry in transaction.ledger():
         kept = transaction.release(entry.week, entry.purpose)
         if kept is None or (kept.release.sha256, kept.synthetic) != (entry.release, entry.sandbox):
@@ -143,13 +175,14 @@ def require_intact(transaction: Transaction) -> None:
             )
 
 
-def _require_its_time(week: Week, settings: Settings, now: datetime) -> None:
+def _require_its_time(weeks: Sequence[Week], settings: Settings, now: datetime) -> None:
+    week = weeks[-1]
     first = week.end + settings.grace
     if now < first:
         raise TooEarly(f"week {week} can be closed from {first:%Y-%m-%d %H:%M} UTC on; nothing was done")
-    end = week.end + settings.accepted_for
+    end = weeks[0].end + settings.accepted_for
     if now >= end:
         raise TooLate(
-            f"the reports of week {week} were kept until {end:%Y-%m-%d %H:%M} UTC; to close it now would release "
-            f"nothing but noise and spend the budget of {week.year}; nothing was done"
+            f"the reports of week {weeks[0]} were kept until {end:%Y-%m-%d %H:%M} UTC; to close it now would "
+            f"release nothing but noise and spend the budget of {week.year}; nothing was done"
         )

@@ -60,6 +60,21 @@ SparkOption = Annotated[str, AfterValidator(_spark_option)]
 SparkOptions = Annotated[tuple[SparkOption, ...], NoDecode, BeforeValidator(_split)]
 """A list in TOML; with commas between them in the environment."""
 
+
+def _processor(given: str) -> str:
+    name, _, rest = given.partition("|")
+    purpose, _, country = rest.partition("|")
+    if not (name.strip() and purpose.strip() and re.fullmatch("[A-Z]{2}", country)):
+        raise ValueError('a processor is written like "name|purpose|IT", with the country as ISO 3166 has it')
+    return given
+
+
+Processor = Annotated[str, AfterValidator(_processor)]
+"""Like ``Example Hosting|runs the database|IT``."""
+
+Processors = Annotated[tuple[Processor, ...], NoDecode, BeforeValidator(_split)]
+"""A list in TOML; with commas between them in the environment."""
+
 DatabaseUrl = Annotated[str, AfterValidator(sources.understood)]
 """SQLAlchemy's, with a password at its usual place if at all."""
 
@@ -150,10 +165,35 @@ class Settings(BaseSettings):
     grace_days: int = Field(
         10, ge=0, le=13, description="how long after its end a week can be closed, 0 to 13 days"
     )
-    publish_nano_rho: int = Field(10_000_000, ge=1000, description="budget of a published release, in nano-ρ")
-    improve_nano_rho: int = Field(3_000_000, ge=1000, description="budget of the maintainers' release, in nano-ρ")
+    cadence_weeks: Literal[1, 4] = Field(
+        1, description="how many weeks are released together; 4 needs `accept_weeks` 4 and `grace_days` 6 at most"
+    )
+    scope: Literal["auto", "full", "coarse"] = Field(
+        "auto", description="how finely a release is cut; `auto` asks the last one how large the fleet was"
+    )
+    controller_name: str | None = Field(
+        None, description="who decides about the data and publishes it, as the documents of a release name them"
+    )
+    controller_address: str | None = Field(None, description="their postal address, on one line")
+    controller_country: str | None = Field(
+        None, pattern="^[A-Z]{2}$", description="the country they are established in, like `IT` (ISO 3166)"
+    )
+    controller_email: str | None = Field(None, pattern="^[^@ ]+@[^@ ]+$", description="where they are written to")
+    controller_url: str | None = Field(None, pattern="^https://", description="their website")
+    dpo_contact: str | None = Field(None, description="how their data protection officer is reached, if any")
+    hosting_country: str | None = Field(
+        None, pattern="^[A-Z]{2}$", description="the country the database is in (ISO 3166)"
+    )
+    processors: Processors = Field(
+        (), description='who works for them with staged reports, a list like `["name|purpose|IT"]`'
+    )
+    signing_key: Path | None = Field(
+        None, description="PEM file of the key that releases are signed with; `keys generate` makes one"
+    )
+    publish_nano_rho: int = Field(14_500_000, ge=1000, description="budget of a published release, in nano-ρ")
+    improve_nano_rho: int = Field(2_500_000, ge=1000, description="budget of the maintainers' release, in nano-ρ")
     yearly_cap_nano_rho: int = Field(
-        700_000_000,
+        900_000_000,
         ge=1000,
         le=10**18,  # SQL's BIGINT holds no ten times more
         description="most that the releases of one ISO year may cost together, in nano-ρ",
@@ -193,9 +233,18 @@ class Settings(BaseSettings):
         return {**given, "db": sources.with_password_of(Path(file), url)}
 
     @model_validator(mode="after")
-    def _a_week_fits_the_cap(self) -> Settings:
+    def _a_period_fits_the_cap(self) -> Settings:
         if self.publish_nano_rho + self.improve_nano_rho > self.yearly_cap_nano_rho:
-            raise ValueError("the budgets of a week's two releases are larger together than the yearly cap")
+            raise ValueError("the budgets of a period's two releases are larger together than the yearly cap")
+        return self
+
+    @model_validator(mode="after")
+    def _a_period_is_kept(self) -> Settings:
+        if self.cadence_weeks == 4 and (self.accept_weeks < 4 or self.grace_days > 6):
+            raise ValueError(
+                "four weeks can be released together only while the first one's reports are kept: set accept_weeks "
+                "to 4 and grace_days to 6 at most"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """Units -> what the noise is added to: each unit is spread over the buckets beside it by a public kernel.
 
 This is the strategy of a matrix mechanism (Li, Miklau, Hay, McGregor and Rastogi 2015, "The matrix mechanism").
-docs/decisions/0036 says how it was found. The worst report has all its units in one bucket, and so moves a plain histogram by all of them
-in L2. Spread, it moves the vector by less than half of that, and the noise is less by as much; the quantiles of
-smooth distributions, which the estimate puts back, lose nothing.
+docs/decisions/0036 says how it was found. The worst report has all its units in one bucket, and so moves a plain
+histogram by all of them in L2. Spread, it moves the vector by less than half of that, and the noise is less by as
+much; the estimate undoes the spreading.
 """
 
 from __future__ import annotations

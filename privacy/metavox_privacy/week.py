@@ -52,6 +52,11 @@ class Week:
         """The next Monday 00:00 UTC, the first moment that is not in the week."""
         return self.start + timedelta(weeks=1)
 
+    @property
+    def ends_four(self) -> bool:
+        """Whether it is the last of four weeks that a four-weekly release takes together, counted from 2020-W01."""
+        return (self.start - _monday(2020, 1)).days // 7 % 4 == 3
+
     def before(self, weeks: int) -> Week:
         """The week that is so many weeks earlier."""
         return Week.of(self.start - timedelta(weeks=weeks))

@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
 from metavox_collector.fold.sums import Sums
 from metavox_collector.packing import Packing
+from metavox_privacy.fields import Scope
 
 if TYPE_CHECKING:  # the store's modules bring SQLAlchemy along
     from metavox_collector.store.rows import StagedRow
@@ -25,14 +26,14 @@ COLUMN = "sums"
 """The one column, binary, of what :func:`summing` yields."""
 
 
-def summing(packing: Packing) -> Callable[[Batches], Batches]:
+def summing(packing: Packing, scope: Scope) -> Callable[[Batches], Batches]:
     """What turns the batches of one slice, by report and position, into one row: the slice's sums, packed.
 
     It raises ValueError for rows that are no cells or not in that order.
     """
 
     def summed(batches: Batches) -> Batches:
-        sums = Sums(packing.schema, packing)
+        sums = Sums(packing.schema, packing, scope)
         for rows in whole_reports(map(_rows, batches)):
             sums.add(rows)
         yield pa.RecordBatch.from_pydict({COLUMN: [pack(sums)]})

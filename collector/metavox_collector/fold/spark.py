@@ -31,6 +31,7 @@ from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Transaction
 from metavox_collector.store.jdbc import JdbcSource, jdbc_source, slices, staged_cells, staged_query
+from metavox_privacy.fields import Scope
 from metavox_privacy.week import Week
 
 _READING = {
@@ -82,7 +83,7 @@ class Cluster:
     partitions: int
     timeout_s: float
 
-    def fold_week(self, transaction: Transaction, week: Week) -> Sums:
+    def fold_week(self, transaction: Transaction, week: Week, scope: Scope) -> Sums:
         """The sums of a week, equal bit for bit to :func:`metavox_collector.fold.sql.fold_week`'s.
 
         Executors read over connections of their own, so what they are to see has to be committed, and kept as it
@@ -94,9 +95,9 @@ class Cluster:
         """
         staged = staged_cells(transaction, week)
         if not staged:
-            return Sums(transaction.schema, transaction.packing)
+            return Sums(transaction.schema, transaction.packing, scope)
         with self._bounded(), _told(f"the Spark cluster did not sum {week}"):
-            partial = self._rows(week).mapInArrow(summing(transaction.packing), f"{COLUMN} binary")
+            partial = self._rows(week).mapInArrow(summing(transaction.packing, scope), f"{COLUMN} binary")
             sums = unpack(partial.rdd.map(itemgetter(0)).treeReduce(merged))
         if sums.cells != staged:
             raise FoldFailed(

@@ -15,7 +15,7 @@ from metavox_collector.fold.table import SummedTable, TableSums
 from metavox_collector.packing import SYNTHETIC, Packing
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.cells import Cell
-from metavox_privacy.fields import Purpose
+from metavox_privacy.fields import Purpose, Scope
 from metavox_privacy.schema import Schema
 
 if TYPE_CHECKING:
@@ -26,17 +26,19 @@ class Sums:
     """The sums over reports, for each purpose by table and key.
 
     Attributes:
+        scope: Whose tables are summed.
         reports: How many reports were added.
         cells: How many cells they have, which is how many rows were read.
         synthetic: How many of the reports were simulated.
     """
 
-    def __init__(self, schema: Schema, packing: Packing) -> None:
+    def __init__(self, schema: Schema, packing: Packing, scope: Scope = "full") -> None:
+        self.scope = scope
         self.reports = 0
         self.cells = 0
         self.synthetic = 0
         self._packing = packing
-        self._tables = {table.name: TableSums(table, packing) for table in schema.tables}
+        self._tables = {table.name: TableSums(table, packing) for table in schema.in_scope(scope)}
 
     def add(self, rows: Sequence[StagedRow]) -> None:
         """Add whole reports: all rows of one after another, and none of them in another call.

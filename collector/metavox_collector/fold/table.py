@@ -12,7 +12,7 @@ from metavox_collector.fold.counters import Counters
 from metavox_collector.fold.keys import KeySpace
 from metavox_collector.packing import PERMITS, Packing
 from metavox_privacy.anonymize import CellKey
-from metavox_privacy.cells import Cell
+from metavox_privacy.cells import Cell, weight
 from metavox_privacy.fields import Purpose, Table
 
 _ALL = sum(PERMITS.values())
@@ -38,7 +38,8 @@ class TableSums:
         ends = list(itertools.accumulate((schema.metric[name].buckets for name in table.metrics), initial=0))
         self.metrics = {name: slice(*ends[i : i + 2]) for i, name in enumerate(table.metrics)}
         self._width = ends[-1]
-        self._units = schema.units
+        # What a histogram of a report with so many keys is worth; no report has none.
+        self._weights = np.array([0, *(weight(k, schema.units) for k in range(1, schema.cells_per_report + 1))])
         self._column = _columns(self.metrics, packing)
         self.contributors = {permitted: np.zeros(self.keys.size, np.int64) for permitted in _PERMITTED}
         self.units = {permitted: Counters(self.keys.size, self._width) for permitted in _PERMITTED}
@@ -48,7 +49,8 @@ class TableSums:
         code = self.keys.codes(batch.codes[:, self._positions])
         pairs, pair = np.unique(batch.report * self.keys.size + code, return_inverse=True)
         report, code = np.divmod(pairs, self.keys.size)  # a pair: one report, and one of its keys
-        histograms = self._histograms(batch, pair, len(pairs))
+        keys = np.bincount(report)[report]
+        histograms = self._histograms(batch, pair, keys)
         order = np.argsort(code, kind="stable")
         flags = batch.flags[report[order]] & _ALL
         for permitted in _PERMITTED:
@@ -65,16 +67,17 @@ class TableSums:
             for codes, units in other.units[permitted].parts():
                 self.units[permitted].add(codes, units)
 
-    def _histograms(self, batch: Batch, pair: Integers, pairs: int) -> Integers:
-        """(pairs, buckets) The units of a report in one of its keys; normalised again where cells became one."""
+    def _histograms(self, batch: Batch, pair: Integers, keys: Integers) -> Integers:
+        """(pairs, buckets) The units of a report in one of its keys, by how many keys that report has."""
+        pairs = len(keys)
         column = self._column[batch.place]
         mine = column >= 0
         at = pair[batch.cell[mine]] * self._width + column[mine]
         flat = np.bincount(at, batch.units[mine], pairs * self._width)  # floats, which hold such integers exactly
         histograms = flat.astype(np.int32).reshape(pairs, self._width)
-        merged = np.flatnonzero(np.bincount(pair, minlength=pairs) > 1)
+        changed = np.flatnonzero((np.bincount(pair, minlength=pairs) > 1) | (keys > 1))
         for part in self.metrics.values():
-            histograms[merged, part] = apportioned(histograms[merged, part], self._units)
+            histograms[changed, part] = apportioned(histograms[changed, part], self._weights[keys[changed]])
         return histograms
 
 
@@ -111,23 +114,21 @@ class SummedTable(Mapping[CellKey, Cell]):
         return {name: histogram for name, histogram in histograms.items() if any(histogram)}
 
 
-def apportioned(histograms: Integers, units: int) -> Integers:
+def apportioned(histograms: Integers, units: Integers) -> Integers:
     """Each row as :func:`metavox_privacy.report.apportion` divides it; rows of zeros stay.
 
     Args:
-        histograms: (n, buckets) Each row the sum of a few histograms of ``units`` units. So a remainder of the
-            division is a small number, and the largest ones are found by counting down, without a sort.
-        units: What each row of the result sums to.
+        histograms: (n, buckets) Units, none below zero.
+        units: (n,) What each row of the result sums to.
     """
-    parts = np.maximum(histograms.sum(axis=1, keepdims=True) // units, 1)
-    whole, remainder = np.divmod(histograms, parts)
-    left = remainder.sum(axis=1, keepdims=True) // parts
-    for size in range(int(parts.max(initial=1)) - 1, 0, -1):
-        alike = remainder == size
-        given = alike & (np.cumsum(alike, axis=1) <= left)
-        whole += given
-        left -= given.sum(axis=1, keepdims=True)
-    return whole
+    totals = np.maximum(histograms.sum(axis=1, keepdims=True, dtype=np.int64), 1)
+    whole, remainder = np.divmod(histograms * units[:, None], totals)
+    left = np.where(histograms.any(axis=1), units - whole.sum(axis=1), 0)
+    by_remainder = np.argsort(-remainder, axis=1, kind="stable")
+    rank = np.empty_like(by_remainder)
+    np.put_along_axis(rank, by_remainder, np.arange(histograms.shape[1])[None, :], axis=1)
+    result: Integers = whole + (rank < left[:, None])
+    return result
 
 
 def _columns(metrics: Mapping[str, slice], packing: Packing) -> Integers:

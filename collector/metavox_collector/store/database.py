@@ -169,8 +169,8 @@ class Database:
             yield self._unless_adopted(connection)
 
     @contextmanager
-    def closing(self, week: Week) -> Iterator[Transaction]:
-        """A transaction for closing a week, of which there is one at a time.
+    def closing(self, *weeks: Week) -> Iterator[Transaction]:
+        """A transaction for closing weeks together, of which there is one at a time.
 
         On PostgreSQL reports of other weeks are staged meanwhile; SQLite knows one writer only.
 
@@ -182,7 +182,7 @@ class Database:
             with _told_of_another_close():
                 connection = stack.enter_context(connected(self._engine, writes=True, takes_time=True))
                 if self.dialect == "postgresql":
-                    postgres.lock_for_closing(connection, week_number(week))
+                    postgres.lock_for_closing(connection, [*map(week_number, weeks)])
             yield self._unless_adopted(connection)
 
     def keep_weeks(self, oldest: Week, newest: Week) -> int:

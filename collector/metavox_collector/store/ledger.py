@@ -19,8 +19,9 @@ def entries(connection: Connection, tables: Tables) -> list[LedgerEntry]:
 
 
 def weeks(connection: Connection) -> frozenset[Week]:
-    """The weeks that have an entry."""
-    return frozenset(Week.parse(text) for (text,) in ask(connection, "SELECT DISTINCT week FROM ledger"))
+    """The weeks that were released, each alone or together with others."""
+    periods = ask(connection, "SELECT DISTINCT week, weeks FROM ledger")
+    return frozenset(Week.parse(last).before(n) for last, weeks in periods for n in range(weeks))
 
 
 def add(connection: Connection, tables: Tables, entry: LedgerEntry) -> None:

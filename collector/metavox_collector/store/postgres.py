@@ -6,7 +6,7 @@ ends. In what order they are taken: the ledger's, the deletions', the weeks' by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,10 +112,11 @@ def lock_for_deleting(connection: Connection) -> None:
     _lock(connection, _DELETIONS)
 
 
-def lock_for_closing(connection: Connection, week: int) -> None:
-    """Exclude who closes any week, and who stages or deletes reports of this one."""
+def lock_for_closing(connection: Connection, weeks: Sequence[int]) -> None:
+    """Exclude who closes any week, and who stages or deletes reports of these."""
     _lock(connection, _LEDGER)
-    _lock(connection, week)
+    for week in weeks:
+        _lock(connection, week)
 
 
 def try_week(connection: Connection, week: int) -> bool:

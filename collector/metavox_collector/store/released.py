@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, func, select
 
 from metavox_collector.store.tables import Tables
-from metavox_privacy.fields import Purpose
+from metavox_privacy.fields import Purpose, Scope
 from metavox_privacy.release import Release, ReleasedCell, ReleasedTable
 from metavox_privacy.week import Week
 
@@ -27,19 +27,22 @@ class ReleaseSummary:
     """The facts of a release, and how many cells each of its tables published."""
 
     week: Week
+    weeks: int
     purpose: Purpose
+    scope: Scope
     schema_version: int
     nano_rho: int
     synthetic: bool
     cells: Mapping[str, int]
 
 
-def add(connection: Connection, tables: Tables, labelled: LabelledRelease) -> None:
-    """Write one release."""
+def add(connection: Connection, tables: Tables, labelled: LabelledRelease, sequence: int) -> None:
+    """Write one release, which the ledger's entry of that number has paid for."""
     release = labelled.release
     name = {"week": str(release.week), "purpose": release.purpose}
-    facts = {"schema_version": release.schema_version, "nano_rho": release.nano_rho}
-    connection.execute(tables.release.insert(), {**name, **facts, "synthetic": labelled.synthetic})
+    facts = {name: getattr(release, name) for name in ("weeks", "scope", "schema_version", "nano_rho")}
+    row = {**name, **facts, "synthetic": labelled.synthetic, "sequence": sequence}
+    connection.execute(tables.release.insert(), row)
     for position, table in enumerate(release.tables):
         named = {**name, "table_name": table.name}
         connection.execute(tables.released_table.insert(), {**named, **_facts(table), "position": position})
@@ -60,8 +63,11 @@ def get(connection: Connection, tables: Tables, week: Week, purpose: Purpose) ->
         _table(table, tuple(cells.get(table["table_name"], ())))
         for table in _of(connection, tables.released_table, week, purpose, "position")
     )
-    release = Release(week, purpose, row[0]["schema_version"], row[0]["nano_rho"], released)
-    return LabelledRelease(release, row[0]["synthetic"])
+    facts = row[0]
+    release = Release(
+        week, facts["weeks"], purpose, facts["scope"], facts["schema_version"], facts["nano_rho"], released
+    )
+    return LabelledRelease(release, facts["synthetic"])
 
 
 def summaries(connection: Connection, tables: Tables, purpose: Purpose) -> Sequence[ReleaseSummary]:
@@ -81,7 +87,12 @@ def summaries(connection: Connection, tables: Tables, purpose: Purpose) -> Seque
     rows = connection.execute(
         select(release).where(release.c.purpose == purpose).order_by(release.c.week)
     ).mappings()
-    return [ReleaseSummary(**{**row, "week": Week.parse(row["week"])}, cells=cells[row["week"]]) for row in rows]
+    return [_summary(row, cells[row["week"]]) for row in rows]
+
+
+def _summary(row: RowMapping, cells: Mapping[str, int]) -> ReleaseSummary:
+    facts = {name: value for name, value in row.items() if name not in ("week", "sequence")}
+    return ReleaseSummary(week=Week.parse(row["week"]), cells=cells, **facts)
 
 
 def newest(connection: Connection, tables: Tables, purpose: Purpose, schema_version: int) -> Week | None:
@@ -98,7 +109,7 @@ def _of(connection: Connection, table: Table, week: Week, purpose: Purpose, *ord
 
 
 def _facts(table: ReleasedTable) -> dict[str, Any]:
-    names = ("keys", "count_scale", "histogram_scale", "threshold")
+    names = ("dimensions", "keys", "count_scale", "histogram_scales", "threshold")
     return {name: getattr(table, name) for name in names}
 
 
@@ -109,9 +120,10 @@ def _cell_row(cell: ReleasedCell) -> dict[str, Any]:
 def _table(row: RowMapping, cells: tuple[ReleasedCell, ...]) -> ReleasedTable:
     return ReleasedTable(
         name=row["table_name"],
+        dimensions=tuple(row["dimensions"]),
         keys=row["keys"],
         count_scale=row["count_scale"],
-        histogram_scale=row["histogram_scale"],
+        histogram_scales=row["histogram_scales"],
         threshold=row["threshold"],
         cells=cells,
     )

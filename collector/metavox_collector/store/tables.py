@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
+    ForeignKey,
     ForeignKeyConstraint,
     Integer,
     LargeBinary,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
-    UniqueConstraint,
 )
 
 
@@ -37,7 +37,7 @@ class Tables:
         deleted_report: What names a report that was to be deleted, so that no late delivery brings it back, and
             says nothing else.
         ledger: Everything ever spent, hash-chained.
-        release: One row for each week and purpose that was released.
+        release: One row for each period and purpose that was released, by the ledger entry that paid for it.
         released_table: The facts of each table of a release.
         released_cell: What was published, noisy.
     """
@@ -110,14 +110,16 @@ def _ledger(metadata: MetaData) -> Table:
         metadata,
         Column("sequence", Integer, primary_key=True, autoincrement=False),
         *_release_key(),
+        Column("weeks", SmallInteger, nullable=False),
+        Column("scope", String(8), nullable=False),
         Column("schema_version", Integer, nullable=False),
         Column("nano_rho", BigInteger, nullable=False),
         Column("yearly_cap", BigInteger, nullable=False),
         Column("sandbox", Boolean, nullable=False),
+        Column("reason", String(32), nullable=False),
         Column("release", String(64), nullable=False),
         Column("previous", String(64), nullable=False, unique=True),
         Column("hash", String(64), nullable=False, unique=True),
-        UniqueConstraint("week", "purpose"),
     )
 
 
@@ -126,10 +128,12 @@ def _release(metadata: MetaData) -> Table:
         "release",
         metadata,
         *_release_key(primary_key=True),
+        Column("weeks", SmallInteger, nullable=False),
+        Column("scope", String(8), nullable=False),
         Column("schema_version", Integer, nullable=False),
         Column("nano_rho", BigInteger, nullable=False),
         Column("synthetic", Boolean, nullable=False),
-        ForeignKeyConstraint(["week", "purpose"], ["ledger.week", "ledger.purpose"]),
+        Column("sequence", Integer, ForeignKey("ledger.sequence"), nullable=False, unique=True),
     )
 
 
@@ -140,9 +144,10 @@ def _released_table(metadata: MetaData) -> Table:
         *_release_key(primary_key=True),
         Column("table_name", String(64), primary_key=True),
         Column("position", Integer, nullable=False),
+        Column("dimensions", JSON, nullable=False),
         Column("keys", Integer, nullable=False),
         Column("count_scale", Float, nullable=False),
-        Column("histogram_scale", Float, nullable=False),
+        Column("histogram_scales", JSON, nullable=False),
         Column("threshold", Integer, nullable=False),
         ForeignKeyConstraint(["week", "purpose"], ["release.week", "release.purpose"]),
     )

@@ -89,7 +89,11 @@ class Transaction:
     def add_release(self, entry: LedgerEntry, labelled: LabelledRelease) -> None:
         """Write a release together with the ledger entry that pays for it."""
         ledger.add(self.connection, self.tables, entry)
-        released.add(self.connection, self.tables, labelled)
+        released.add(self.connection, self.tables, labelled, entry.sequence)
+
+    def add_correction(self, entry: LedgerEntry) -> None:
+        """Write down what is wrong with a release; the release stays as it was drawn."""
+        ledger.add(self.connection, self.tables, entry)
 
     def release(self, week: Week, purpose: Purpose) -> LabelledRelease | None:
         """Rebuild a release from its rows."""
