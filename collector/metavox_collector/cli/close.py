@@ -15,7 +15,7 @@ from rich.table import Table
 from metavox_collector import settings
 from metavox_collector.cli.options import Config, Db, Now, WeekOption, clock_of
 from metavox_collector.close import NOT_SCRUBBED, Closed, Fold, close_week
-from metavox_collector.dataset.dictionary import DELTA
+from metavox_collector.dataset.facts import DELTA
 from metavox_collector.errors import CollectorError, NotAllowed
 from metavox_collector.fold import sql
 from metavox_collector.store import Database
@@ -92,7 +92,7 @@ def _summary(release: Release) -> Table:
     for head in ("table", "published", "of keys", "threshold", "σ count", "σ bucket"):
         table.add_column(head, justify="left" if head == "table" else "right", no_wrap=True)
     for part in release.tables:
-        buckets = f"{part.histogram_scale:.1f}" if part.histogram_scale else ""
+        buckets = ", ".join(f"{scale:.0f}" for scale in part.histogram_scales.values())
         row = (
             part.name,
             str(len(part.cells)),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metavox_collector.estimate import QUANTILES
 from metavox_privacy.fields import Choice, Dimension, Table
 from metavox_privacy.schema import Schema
-
-QUANTILES = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99}
-LEAST_SIGNAL = {"p50": 6, "p75": 8, "p90": 10, "p95": 12, "p99": 24, "mean": 8, "share": 20}
-"""The signal-to-noise from which a figure is given: in nineteen cells of twenty it is then within a third of the
-truth (``make bench``). Noise alone reaches 4 once in a hundred histograms. A share's standard error is then at most
-3.5 percentage points.
-"""
+from metavox_privacy.smoothing import RADIUS, SPREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +17,7 @@ class Column:
 
     Attributes:
         name: In Parquet and SQL.
-        type: ``string``, ``int64``, ``double``, ``bool`` or ``list<int64>``.
+        type: ``string``, ``int64``, ``double``, ``bool``, ``list<int64>`` or ``list<double>``.
         unit: UCUM unit; None when it has none, ``"unit"`` when the row's column of that name says it.
         description: What it holds.
         nullable: Whether a row may leave it empty.
@@ -44,7 +40,7 @@ def columns_of(table: Table, schema: Schema) -> tuple[Column, ...]:
         "contributors",
         "int64",
         "1",
-        "noisy number of installations that reported this cell; one counts once a week",
+        "noisy number of installations that reported this cell; one counts once for each week",
     )
     synthetic = Column("synthetic", "bool", None, "true when the reports were simulated: not a measurement")
     measured = _measured(table, schema) if table.metrics else ()
@@ -57,28 +53,40 @@ def _key(dimension: Dimension) -> Column:
     return Column(dimension.name, "string", None, words, vocabulary=dimension.vocabulary)
 
 
-def _measured(table: Table, schema: Schema) -> tuple[Column, ...]:
-    quantiles = (
-        _figure(name, "unit", f"the {q:.0%} quantile over installations, each weighing the same")
-        for name, q in QUANTILES.items()
+def _measured(table: Table, schema: Schema) -> Iterator[Column]:
+    yield Column("metric", "string", None, "which quantity the row describes", vocabulary=tuple(table.metrics))
+    yield Column("unit", "string", None, "UCUM unit of the row's quantiles and mean")
+    for name, q in QUANTILES.items():
+        yield from _figure(name, "unit", f"the {q:.0%} quantile over contributions")
+    yield from _figure("mean", "unit", "the mean of the buckets' geometric middles")
+    yield from _figure("share", "1", "for a rate: the part of the requests, 0 to 1")
+    yield Column(
+        "signal_to_noise",
+        "double",
+        "1",
+        "the histogram's estimated total over the standard deviation of noise on one bucket, were it not spread",
     )
-    return (
-        Column("metric", "string", None, "which quantity the row describes", vocabulary=table.metrics),
-        Column("unit", "string", None, "UCUM unit of the row's quantiles and mean"),
-        *quantiles,
-        _figure("mean", "unit", "the mean of the buckets' geometric middles"),
-        _figure("share", "1", "for a rate: the part of the requests, 0 to 1"),
-        Column("signal_to_noise", "double", "1", "units of the histogram over the noise on their sum"),
-        Column(
-            "histogram",
-            "list<int64>",
-            "1",
-            f"noisy units by bucket, {schema.units} for each contributor before the noise; may be negative. Bucket "
-            "i, counted from 0, ends at the metric's bucket_edges[i] and begins at the edge before; the first and "
-            "the last are open. A rate has two: it was not so, it was so",
-        ),
+    yield Column(
+        "histogram",
+        "list<double>",
+        "1",
+        "estimated part of the contributions in each bucket, of sum 1; empty where noise is all there is. Bucket "
+        "i, counted from 0, ends at the metric's bucket_edges[i] and begins at the edge before; the first and the "
+        "last are open. A rate has two: it was not so, it was so",
+        nullable=True,
+    )
+    yield Column(
+        "noisy",
+        "list<int64>",
+        "1",
+        f"what was drawn, from which all else derives: {schema.units} units for a contributor of one cell, fewer "
+        f"for one of several, each spread over {2 * RADIUS + 1} neighbouring buckets as {SPREAD} and given noise; "
+        "may be negative. A rate's units are not spread",
     )
 
 
-def _figure(name: str, unit: str, words: str) -> Column:
-    return Column(name, "double", unit, f"{words}; given from a signal_to_noise of {LEAST_SIGNAL[name]} on", True)
+def _figure(name: str, unit: str, words: str) -> Iterator[Column]:
+    yield Column(name, "double", unit, f"{words}; empty where noise hides it", nullable=True)
+    for end, which in (("low", "lower"), ("high", "upper")):
+        said = f"the {which} end of the 95 % interval of {name}, which accounts for the noise"
+        yield Column(f"{name}_{end}", "double", unit, said, nullable=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metavox_collector.dataset.columns import columns_of
-from metavox_collector.dataset.dictionary import facts
+from metavox_collector.dataset.facts import facts
 from metavox_collector.store import ReleaseSummary, Transaction
 from metavox_privacy.schema import Schema
 
@@ -22,7 +22,7 @@ def _entry(summary: ReleaseSummary, schema: Schema) -> dict[str, Any]:
             "rows": summary.cells[table.name] * max(1, len(table.metrics)),
             "columns": [column.name for column in columns_of(table, schema)],
         }
-        for table in schema.tables
+        for table in schema.in_scope(summary.scope)
         if table.name in summary.cells
     ]
     return {**facts(summary, synthetic=summary.synthetic), "tables": tables}

@@ -1,7 +1,7 @@
 """The newest release as one small file, for ``metavox compare``: where does a machine stand among others?
 
 It holds no more than the dataset does: of the performance table the two times that a person notices, each with its
-quantiles and the histogram that they were computed from, without the noise outside of its support.
+quantiles and the histogram that was estimated with them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metavox_collector.dataset.columns import QUANTILES
-from metavox_collector.dataset.figures import figures_of
+from metavox_collector.estimate import QUANTILES, Estimate, estimate_all
 from metavox_collector.store import LabelledRelease
-from metavox_privacy.estimate import best_support
 from metavox_privacy.fields import Metric
-from metavox_privacy.release import ReleasedCell
-from metavox_privacy.report import Histogram
+from metavox_privacy.release import ReleasedTable
 from metavox_privacy.schema import Schema
 
 FORMAT = 1
@@ -64,7 +61,6 @@ def newest_file(labelled: LabelledRelease, schema: Schema) -> NewestRelease:
 def newest(labelled: LabelledRelease, schema: Schema) -> dict[str, Any]:
     """The file as JSON-ready values; figures have four significant digits, null is what the noise hides."""
     release = labelled.release
-    table = next(table for table in schema.tables if table.name == TABLE)
     released = next(table for table in release.tables if table.name == TABLE)
     return {
         "format": FORMAT,
@@ -74,9 +70,9 @@ def newest(labelled: LabelledRelease, schema: Schema) -> dict[str, Any]:
         "schema_version": release.schema_version,
         "note": NOTE,
         "units_per_contributor": schema.units,
-        "dimensions": list(table.dimensions),
+        "dimensions": list(released.dimensions),
         "metrics": {name: _metric(schema.metric[name]) for name in METRICS},
-        "cells": [_cell(cell, released.histogram_scale, schema) for cell in released.cells[:MOST_CELLS]],
+        "cells": _cells(released, schema),
         "cells_left_out": max(len(released.cells) - MOST_CELLS, 0),
     }
 
@@ -85,22 +81,30 @@ def _metric(metric: Metric) -> dict[str, Any]:
     return {"unit": metric.unit, "bucket_edges": list(metric.edges)}
 
 
-def _cell(cell: ReleasedCell, scale: float, schema: Schema) -> dict[str, Any]:
-    measured = {name: _measured(schema.metric[name], cell.histograms[name], scale) for name in METRICS}
-    return {"key": list(cell.key), "contributors": cell.contributors, **measured}
+def _cells(released: ReleasedTable, schema: Schema) -> list[dict[str, Any]]:
+    cells = released.cells[:MOST_CELLS]
+    metrics = [schema.metric[name] for name in METRICS]
+    scales = released.histogram_scales
+    drawn = ((m, cell.histograms[m.name], scales[m.name]) for cell in cells for m in metrics)
+    estimates = iter(estimate_all(drawn))
+    return [
+        {
+            "key": list(cell.key),
+            "contributors": cell.contributors,
+            **{metric.name: _measured(next(estimates), cell.contributors * schema.units) for metric in metrics},
+        }
+        for cell in cells
+    ]
 
 
-def _measured(metric: Metric, noisy: Histogram, scale: float) -> Mapping[str, Any]:
-    """The quantiles, and the histogram trimmed to its support, null like the median where noise is all it shows."""
-    figures = figures_of(metric, noisy, scale)
-    first, end = best_support(noisy, scale)
-    units = None if figures["p50"] is None else [max(value, 0) for value in noisy[first:end]]
+def _measured(estimate: Estimate, units: int) -> Mapping[str, Any]:
+    """The quantiles, and the estimated histogram from its first to its last unit; null where noise hides both."""
+    figures = {name: estimate.figures[name] for name in QUANTILES}
+    histogram = [round(share * units) for share in estimate.shares]
+    filled = [bucket for bucket, units in enumerate(histogram) if units]
+    shown = filled and figures["p50"] is not None
     return {
-        **{name: _rounded(figures[name]) for name in QUANTILES},
-        "first_bucket": None if units is None else first,
-        "histogram": units,
+        **{name: None if figure is None else float(f"{figure.value:.4g}") for name, figure in figures.items()},
+        "first_bucket": filled[0] if shown else None,
+        "histogram": histogram[filled[0] : filled[-1] + 1] if shown else None,
     }
-
-
-def _rounded(value: Any) -> float | None:
-    return None if value is None else float(f"{value:.4g}")

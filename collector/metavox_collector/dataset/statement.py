@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metavox_privacy.budget import LedgerBroken, LedgerEntry, spent_in, verify
+from metavox_privacy.budget import LedgerBroken, LedgerEntry, releases_in, spent_in, verify
 from metavox_privacy.fields import Purpose
 from metavox_privacy.release import Release
 
@@ -37,7 +37,7 @@ class Statement:
 def statement_of(release: Release, history: Sequence[LedgerEntry]) -> Statement:
     """What the ledger says of a release; raises LedgerBroken if it does not verify or says otherwise."""
     verify(history)
-    of_week = {entry.purpose: entry for entry in history if entry.week == release.week}
+    of_week = {entry.purpose: entry for entry in releases_in(history) if entry.week == release.week}
     paid = of_week.get(release.purpose)
     if paid is None or paid.release != release.sha256:
         raise LedgerBroken(f"what is kept of {release.week} for '{release.purpose}' is not what was released")

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from metavox_collector.errors import WrongDatabase
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this software works with."""
 
 _HERE = Path(__file__).parent
