@@ -1,6 +1,10 @@
+import math
 from dataclasses import replace
 
+import opendp.prelude as dp
 import pytest
+from dp_accounting import dp_event
+from dp_accounting.rdp import rdp_privacy_accountant
 
 from metavox_privacy.budget import (
     GENESIS,
@@ -8,19 +12,30 @@ from metavox_privacy.budget import (
     AlreadyReleased,
     BudgetExhausted,
     LedgerBroken,
+    NotReleased,
     authorize,
+    correct,
     epsilon,
+    releases_in,
     spent_in,
     verify,
 )
 from metavox_privacy.week import Week
 
 CAP = 100
+SPACE = dp.atom_domain(T="i64"), dp.absolute_distance(T=float)
 
 
-def spend(history, week, purpose="publish", nano_rho=30):
+def spend(history, week, purpose="publish", nano_rho=30, weeks=1):
     authorization = authorize(
-        history, week=week, purpose=purpose, schema_version=1, nano_rho=nano_rho, yearly_cap=CAP, sandbox=False
+        history,
+        week=week,
+        weeks=weeks,
+        purpose=purpose,
+        schema_version=1,
+        nano_rho=nano_rho,
+        yearly_cap=CAP,
+        sandbox=False,
     )
     return [*history, authorization.settle("a release's hash")]
 
@@ -52,6 +67,7 @@ def test_the_yearly_cap_refuses_and_the_next_year_starts_anew():
     [
         *({"nano_rho": 1}, {"previous": GENESIS}, {"sequence": 5}, {"purpose": "improve"}),
         *({"sandbox": True}, {"yearly_cap": 1}, {"release": "another"}, {"schema_version": 2}),
+        *({"weeks": 4}, {"scope": "coarse"}, {"reason": "withdrawn"}),
     ],
 )
 def test_an_altered_entry_breaks_the_chain(change):
@@ -79,9 +95,55 @@ def test_an_account_never_pays_more_than_its_entry():
     assert account.left == 10
 
 
-def test_epsilon_follows_the_conversion_of_bun_and_steinke():
-    # rho = 0.013, delta = 1e-8: 0.013 + 2 sqrt(0.013 * 18.4207) = 0.99171
-    assert epsilon(13_000_000, 1e-8) == pytest.approx(0.99171, abs=1e-5)
+@pytest.mark.parametrize("delta", [1e-10, 1e-8, 1e-5])
+@pytest.mark.parametrize("nano_rho", [1, 100_000, 2_500_000, 17_000_000, 900_000_000, 10_000_000_000])
+def test_epsilon_is_what_dp_accounting_and_opendp_make_of_it(nano_rho, delta):
+    # Fine where the least is, and far out: dp-accounting looks at these orders alone.
+    accountant = rdp_privacy_accountant.RdpAccountant([1 + math.exp(n / 40) for n in range(-200, 700)])
+    accountant.compose(dp_event.ZCDpEvent(nano_rho / 1e9))
+    assert epsilon(nano_rho, delta) == pytest.approx(accountant.get_epsilon(delta), rel=2e-4)
+    dp.enable_features("contrib")
+    measured = dp.c.make_zCDP_to_approxDP(dp.m.make_gaussian(*SPACE, scale=(2 * nano_rho / 1e9) ** -0.5))
+    assert epsilon(nano_rho, delta) == pytest.approx(measured.map(1.0).epsilon(delta), rel=2e-4)
+
+
+def test_epsilon_claims_no_less_than_what_bun_and_steinke_proved_by_far_and_nothing_costs_nothing():
+    rho = 0.017
+    assert 0.8 < epsilon(17_000_000, 1e-8) / (rho + 2 * math.sqrt(rho * math.log(1e8))) < 1
+    assert epsilon(0, 1e-8) == 0
+
+
+def test_weeks_that_were_released_together_are_released_once_each():
+    ledger = spend([], Week(2026, 8), weeks=4)
+    assert ledger[0].first_week == Week(2026, 5)
+    for week, weeks in ((Week(2026, 5), 1), (Week(2026, 8), 1), (Week(2026, 11), 4), (Week(2026, 6), 4)):
+        with pytest.raises(AlreadyReleased, match="2026-W0"):
+            spend(ledger, week, weeks=weeks)
+    assert len(spend(spend(ledger, Week(2026, 4)), Week(2026, 12), weeks=4)) == 3
+
+
+def test_a_correction_is_an_entry_that_costs_nothing_and_draws_nothing():
+    ledger = spend(spend([], Week(2026, 1)), Week(2026, 2))
+    corrected = [*ledger, correct(ledger, week=Week(2026, 1), purpose="publish", reason="figures corrected")]
+    verify(corrected)
+    assert (corrected[-1].release, corrected[-1].nano_rho) == (ledger[0].release, 0)
+    assert spent_in(corrected, 2026) == spent_in(ledger, 2026)
+    assert releases_in(corrected) == ledger
+    with pytest.raises(AlreadyReleased):  # a correction does not open the week again
+        spend(corrected, Week(2026, 1))
+
+
+def test_only_what_was_released_and_not_withdrawn_can_be_corrected():
+    ledger = spend([], Week(2026, 1))
+    with pytest.raises(NotReleased, match="2026-W02"):
+        correct(ledger, week=Week(2026, 2), purpose="publish", reason="withdrawn")
+    with pytest.raises(NotReleased, match="improve"):
+        correct(ledger, week=Week(2026, 1), purpose="improve", reason="withdrawn")
+    withdrawn = [*ledger, correct(ledger, week=Week(2026, 1), purpose="publish", reason="withdrawn")]
+    with pytest.raises(NotReleased, match="last word"):
+        correct(withdrawn, week=Week(2026, 1), purpose="publish", reason="documents corrected")
+    with pytest.raises(ValueError, match="take one of: withdrawn"):
+        correct(ledger, week=Week(2026, 1), purpose="publish", reason="")
 
 
 def test_whoever_keeps_a_published_head_sees_that_the_past_was_rewritten():

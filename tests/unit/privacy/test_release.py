@@ -7,8 +7,17 @@ import pytest
 from metavox_privacy.budget import BudgetExhausted, authorize
 from metavox_privacy.cells import Cell, fold
 from metavox_privacy.mechanism import gaussian
-from metavox_privacy.release import MINIMUM_CONTRIBUTORS, make_release, threshold
+from metavox_privacy.release import (
+    MINIMUM_CONTRIBUTORS,
+    Release,
+    ReleasedCell,
+    ReleasedTable,
+    make_release,
+    threshold,
+)
 from metavox_privacy.report import Report
+from metavox_privacy.scope import FULL_FROM, installations, scope_after
+from metavox_privacy.smoothing import kernel_of, spread_buckets
 from tests.spans import WEEK, example_report, example_span, small_schema
 
 SCHEMA = small_schema()
@@ -24,7 +33,7 @@ def release(tables, nano_rho=NANO_RHO, schema=SCHEMA):
 
 def crowd(n: int, report: Report):
     """The fold of ``n`` copies of a report."""
-    tables = fold([report], SCHEMA)
+    tables = fold([report], SCHEMA, SCHEMA.tables)
     for cells in tables.values():
         for cell in cells.values():
             cell.contributors *= n
@@ -38,8 +47,10 @@ def test_a_crowded_cell_is_published_with_its_numbers_near_the_truth():
         cell = table.cells[0]  # a phantom may follow, never lead
         assert cell.contributors == pytest.approx(500, abs=6 * table.count_scale)
         for name, noisy in cell.histograms.items():
-            assert len(noisy) == SCHEMA.metric[name].buckets
-            assert sum(noisy) == pytest.approx(500 * 256, abs=6 * table.histogram_scale * math.sqrt(len(noisy)))
+            metric, scale = SCHEMA.metric[name], table.histogram_scales[name]
+            assert len(noisy) == spread_buckets(metric)
+            units = 500 * 256 * sum(kernel_of(metric))
+            assert sum(noisy) == pytest.approx(units, abs=6 * scale * math.sqrt(len(noisy)))
     assert set(made.tables[0].cells[0].histograms) == set(SCHEMA.metric)
 
 
@@ -83,8 +94,7 @@ def test_a_release_spends_no_more_than_was_authorized_and_nearly_all_of_it():
     spent = sum(
         gaussian(squared_sensitivity=4, nano_rho=NANO_RHO * part // 1000).nano_rho
         for table in SCHEMA.tables
-        for part in (table.count_permille, table.histogram_permille)
-        if part
+        for part in (table.count_permille, *table.metrics.values())
     )
     assert 0.999 * NANO_RHO <= spent <= NANO_RHO
 
@@ -102,3 +112,69 @@ def test_the_hash_of_a_release_covers_every_number_in_it():
     tables = (replace(made.tables[0], cells=(altered,)), *made.tables[1:])
     assert made.sha256 == replace(made).sha256
     assert made.sha256 != replace(made, tables=tables).sha256
+
+
+def test_a_period_of_four_weeks_has_four_times_the_noise_at_the_same_price():
+    one, four = (
+        make_release(
+            {table.name: {} for table in SCHEMA.tables},
+            SCHEMA,
+            authorize(
+                [],
+                week=WEEK,
+                weeks=weeks,
+                purpose="publish",
+                schema_version=1,
+                nano_rho=NANO_RHO,
+                yearly_cap=NANO_RHO,
+                sandbox=False,
+            ),
+        )
+        for weeks in (1, 4)
+    )
+    for narrow, wide in zip(one.tables, four.tables, strict=True):
+        assert wide.count_scale == pytest.approx(4 * narrow.count_scale)
+        for name, scale in narrow.histogram_scales.items():
+            assert wide.histogram_scales[name] == pytest.approx(4 * scale)
+
+
+def test_a_coarse_release_holds_the_coarse_tables():
+    authorization = authorize(
+        [],
+        week=WEEK,
+        purpose="publish",
+        scope="coarse",
+        schema_version=1,
+        nano_rho=NANO_RHO,
+        yearly_cap=NANO_RHO,
+        sandbox=False,
+    )
+    made = make_release(fold([], SCHEMA, SCHEMA.coarse_tables), SCHEMA, authorization)
+    assert made.scope == "coarse"
+    assert [table.dimensions for table in made.tables] == [table.dimensions for table in SCHEMA.coarse_tables]
+    assert set(made.tables[0].histogram_scales) == set(SCHEMA.coarse_tables[0].metrics)
+
+
+def hardware(*counts, weeks=1):
+    cells = tuple(ReleasedCell((str(n),), count, {}) for n, count in enumerate(counts))
+    table = ReleasedTable("hardware", ("accelerator_vendor",), 9, 1.0, {}, 20, cells)
+    return Release(WEEK, weeks, "publish", "full", 2, NANO_RHO, (table,))
+
+
+@pytest.mark.parametrize(
+    ("last", "scope"),
+    [
+        (None, "coarse"),
+        (hardware(), "coarse"),
+        (hardware(FULL_FROM - 1), "coarse"),
+        (hardware(FULL_FROM - 500, 500), "full"),
+        (hardware(2 * FULL_FROM, weeks=4), "coarse"),
+        (hardware(4 * FULL_FROM, weeks=4), "full"),
+    ],
+)
+def test_the_scope_follows_from_what_was_published_last(last, scope):
+    assert scope_after(last) == scope
+
+
+def test_installations_are_those_of_the_published_cells():
+    assert installations(hardware(700, 41)) == 741

@@ -6,7 +6,10 @@ import pytest
 from metavox_privacy.fields import OTHER, UNKNOWN, Choice
 from metavox_privacy.schema import SCHEMA
 
-FINGERPRINTS = {1: "d4409fd65ccba30791e849930658b50d01fc0d38800cd859c48095f9f9f58870"}
+FINGERPRINTS = {
+    1: "d4409fd65ccba30791e849930658b50d01fc0d38800cd859c48095f9f9f58870",
+    2: "x",
+}
 """The declaration of each version. A changed declaration is a new version: add it, never edit one."""
 
 FIELDS = [*SCHEMA.dimensions, *SCHEMA.metrics]
@@ -65,9 +68,17 @@ def test_every_dimension_is_released_in_some_table_or_it_would_not_be_needed():
 
 
 def test_the_tables_share_exactly_the_whole_budget():
-    assert sum(table.count_permille + table.histogram_permille for table in SCHEMA.tables) == 1000
-    assert sum(table.histogram_permille for table in SCHEMA.tables) == 800
-    assert all(bool(table.metrics) == bool(table.histogram_permille) for table in SCHEMA.tables)
+    for scope in ("full", "coarse"):
+        tables = SCHEMA.in_scope(scope)
+        assert sum(table.permille for table in tables) == 1000
+        assert all(share > 0 for table in tables for share in (table.count_permille, *table.metrics.values()))
+
+
+def test_the_coarse_tables_answer_the_same_questions_with_fewer_words():
+    for coarse, full in zip(SCHEMA.coarse_tables, SCHEMA.tables, strict=True):
+        assert (coarse.name, coarse.reason) == (full.name, full.reason)
+        assert set(coarse.dimensions) <= set(full.dimensions)
+        assert set(coarse.metrics) <= set(full.metrics)
 
 
 @pytest.mark.parametrize(
