@@ -71,3 +71,7 @@ class NotAPack(CollectorError):
 
 class ReleaseRefused(CollectorError):
     """A release must not be written as a pack; nothing was written."""
+
+
+class ListingRefused(CollectorError):
+    """A data marketplace would not take the listing: a field is missing, too long, or none of those it knows."""

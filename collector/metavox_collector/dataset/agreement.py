@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal["permission", "prohibition", "obligation"]
 Party: TypeAlias = Literal["customer", "publisher"]
+Target: TypeAlias = Literal["data", "results"]
 
 OWN_ACTIONS: Final = {
     "analyse": "Compute with the data, train or evaluate systems with it, and draw conclusions from it.",
@@ -52,12 +53,14 @@ class Rule:
         action: A name of ``OWN_ACTIONS``, else one of ODRL's vocabulary.
         assignee: Whom it concerns; the other party is the assigner.
         constraints: All of which must hold.
+        target: What it is about: the data, or what was made of it.
     """
 
     kind: Kind
     action: str
     assignee: Party = "customer"
     constraints: tuple[Constraint, ...] = ()
+    target: Target = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ SECTIONS: Final = (
                 "4.4",
                 "Results that were made before the notice may be kept and used, unless the notice says that they "
                 "could reveal something about a Person.",
-                Rule("permission", "use", constraints=(Constraint("event", "eq", "withdrawn"),)),
+                Rule("permission", "use", constraints=(Constraint("event", "eq", "withdrawn"),), target="results"),
             ),
         ),
     ),
@@ -241,7 +244,12 @@ SECTIONS: Final = (
                 "7.1",
                 "Where Results are published, the Customer names the dataset, its period and the Publisher, for "
                 'example "MetaVox, 2026-W47, [Publisher]".',
-                Rule("obligation", "attribute", constraints=(Constraint("event", "eq", "results published"),)),
+                Rule(
+                    "obligation",
+                    "attribute",
+                    constraints=(Constraint("event", "eq", "published"),),
+                    target="results",
+                ),
             ),
         ),
     ),
@@ -332,8 +340,8 @@ SECTIONS: Final = (
             Clause(
                 "12.1",
                 "For the Data that it receives under this agreement the Customer has chosen these terms and not "
-                "the Community Data License Agreement, under which the Publisher offers the same Data to everybody. "
-                "Nothing here takes from what a copy received under that licence allows.",
+                "the Community Data License Agreement, under which the Publisher offers the same Data to "
+                "everybody. Nothing here takes from what a copy received under that licence allows.",
             ),
             Clause("12.2", "The agreement is under the law of [country]; the courts of [place] decide."),
             Clause("12.3", "Changes need writing. If one clause is void the others stay in force."),

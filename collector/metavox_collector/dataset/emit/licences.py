@@ -18,6 +18,7 @@ from metavox_collector.errors import NotAllowed
 
 CC = Namespace("http://creativecommons.org/ns#")
 DATASET = URIRef("../dcat.ttl#dataset")
+RESULTS = URIRef("#results")
 PROFILE, PUBLISHER, CUSTOMER = URIRef("#profile"), URIRef("#publisher"), URIRef("#customer")
 COMMUNITY_POLICY, COMMERCIAL_POLICY = URIRef("#community"), URIRef("#commercial")
 
@@ -91,6 +92,9 @@ def _parties(graph: Graph, dataset: Dataset) -> None:
     graph.add((PUBLISHER, FOAF.name, Literal(dataset.publisher.name)))
     graph.add((CUSTOMER, RDF.type, ODRL2.Party))
     graph.add((CUSTOMER, FOAF.name, Literal("whoever signs the agreement", lang="en")))
+    graph.add((DATASET, RDF.type, ODRL2.Asset))
+    graph.add((RESULTS, RDF.type, ODRL2.Asset))
+    graph.add((RESULTS, DCTERMS.source, DATASET))
     for name, meaning in OWN_ACTIONS.items():
         action = URIRef(f"#{name}")
         graph.add((action, RDF.type, ODRL2.Action))
@@ -147,7 +151,7 @@ def _rule(graph: Graph, node: URIRef, rule: Rule) -> None:
     graph.add((COMMERCIAL_POLICY, ODRL2[rule.kind], node))
     graph.add((node, RDF.type, kinds[rule.kind]))
     graph.add((node, ODRL2.action, URIRef(f"#{rule.action}") if rule.action in OWN_ACTIONS else ODRL2[rule.action]))
-    graph.add((node, ODRL2.target, DATASET))
+    graph.add((node, ODRL2.target, DATASET if rule.target == "data" else RESULTS))
     graph.add((node, ODRL2.assignee, sides[0]))
     graph.add((node, ODRL2.assigner, sides[1]))
     for constraint in rule.constraints:
