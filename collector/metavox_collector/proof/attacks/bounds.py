@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from scipy.stats import beta, gamma  # type: ignore[import-untyped]  # it ships no types
+from scipy.stats import beta, gamma
 
 ALPHA = 0.001
 """Every bound is one-sided with 99.9 % confidence."""

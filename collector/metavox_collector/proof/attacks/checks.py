@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from scipy.stats import chi2  # type: ignore[import-untyped]  # it ships no types
+from scipy.stats import chi2
 
 from metavox_collector.proof.attacks.bounds import ALPHA
 from metavox_collector.proof.attacks.parameters import Parameters

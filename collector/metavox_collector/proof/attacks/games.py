@@ -52,7 +52,7 @@ def inferred_speed(trials: Trials, mu: float) -> Measured:
 
 
 def differencing(trials: Trials, mu: float) -> Measured:
-    """Did the target leave between two releases, or was it never there? The others' reports are unknown, and stay."""
+    """Did the target leave between two releases, or was it never there? All others are unknown, and stay."""
     change = trials.signal[:, 0] - trials.signal[:, 1]
     power = (trials.power[:, 0] + trials.power[:, 1]) / 2
     ratio = np.nansum(change / 2 - power / 4, axis=-1)

@@ -59,7 +59,7 @@ GAMES = (
     _Game(
         "inferring the model",
         "inference",
-        "Which of two models runs on an installation whose hardware and speed are known, against a guess without it?",
+        "Which of two models has an installation of known hardware and speed, against a guess without it?",
         _TOTAL_VARIATION,
         games.inferred_model,
     ),

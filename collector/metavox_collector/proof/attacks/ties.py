@@ -19,9 +19,8 @@ def tables_linked(parameters: Parameters) -> tuple[Measured, Measured]:
     """The part of all pairs of tables in which two fleets differ that differ in who is who alone; the control.
 
     In one fleet an installation has the first word of a field of one table and the first of a field of another, and
-    a second installation has the second words; in the other fleet they have swapped one of them. If the sums of both
-    fleets are the same, so is the distribution of the release, and nobody can tell the fleets apart. The control
-    sees the reports.
+    a second installation has the second words; in the other fleet they have swapped one. If the sums of both fleets
+    are the same, so is the distribution of the release, and nobody can tell them apart. The control sees the reports.
     """
     world = World(parameters, 2, crowded=False)
     pairs = [

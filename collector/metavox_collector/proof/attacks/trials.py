@@ -50,7 +50,8 @@ class Trials:
     @property
     def evidence(self) -> Floats:
         """(pairs, 2, models, speeds) The log-likelihood ratio of each hypothesis to OUT, over all tables."""
-        return np.nansum(self.signal - self.power / 2, axis=-1)
+        evidence: Floats = np.nansum(self.signal - self.power / 2, axis=-1)
+        return evidence
 
 
 def trials(parameters: Parameters, pairs: int, publish: Publish) -> Trials:
