@@ -18,7 +18,12 @@ from metavox_privacy.schema import Schema
 
 Declaration: TypeAlias = dict[str, Any]
 
-_NAMED: Final = {"fields": "field", "metrics": "metric", "tables": "table"}
+_NAMED: Final = {
+    "fields": "field",
+    "metrics": "metric",
+    "tables": "table",
+    "coarse_tables": "table for a small fleet",
+}
 _SINGULAR: Final = {
     "words": "word",
     "edges": "edge",
@@ -43,6 +48,7 @@ def declaration(schema: Schema) -> Declaration:
         "fields": {dimension.name: _plain(dimension) for dimension in schema.dimensions},
         "metrics": {metric.name: _plain(metric) for metric in schema.metrics},
         "tables": {table.name: _plain(table) for table in schema.tables},
+        "coarse_tables": {table.name: _plain(table) for table in schema.coarse_tables},
     }
 
 
@@ -102,6 +108,8 @@ def _of_parts(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
             continue
         if part == "aliases":
             yield from _of_aliases(name, old or {}, new or {})
+        elif isinstance(old, dict) and isinstance(new, dict):
+            yield from _of_shares(name, _SINGULAR.get(part, part), old, new)
         elif isinstance(old, list) and isinstance(new, list):
             yield from _of_list(name, part, old, new)
         else:
@@ -116,6 +124,18 @@ def _of_aliases(name: str, before: Mapping[str, str], after: Mapping[str, str]) 
             yield f"- {name}: '{spelling}' counted as '{old}'"
         if old != new and new is not None:
             yield f"+ {name}: '{spelling}' counts as '{new}'"
+
+
+def _of_shares(name: str, one: str, before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[str]:
+    """Which metrics a table has, and how much of a release's budget goes to each."""
+    for metric in _keys(before, after):
+        old, new = before.get(metric), after.get(metric)
+        if old is None:
+            yield f"+ {name}: {one} '{metric}', {new} thousandths of the budget"
+        elif new is None:
+            yield f"- {name}: {one} '{metric}'"
+        elif old != new:
+            yield f"~ {name}: {one} '{metric}' {old} -> {new} thousandths of the budget"
 
 
 def _of_list(name: str, part: str, before: Sequence[Any], after: Sequence[Any]) -> Iterator[str]:

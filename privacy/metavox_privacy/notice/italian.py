@@ -50,8 +50,6 @@ ITALIAN: Final = Words(
         "streaming": "streaming",
         "time_to_first_token": "attesa del primo token",
         "time_per_output_token": "tempo per token",
-        "request_duration": "durata",
-        "output_tokens_per_second": "token al secondo",
         "peak_device_memory": "memoria massima",
         "error_rate": "errori",
     },

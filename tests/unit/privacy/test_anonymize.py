@@ -66,11 +66,11 @@ def test_an_expired_field_is_recorded_no_more(span):
     schema = replace(
         SCHEMA,
         dimensions=tuple(replace(d, expires=past) if d.name == "os" else d for d in SCHEMA.dimensions),
-        metrics=tuple(replace(m, expires=past) if m.name == "request_duration" else m for m in SCHEMA.metrics),
+        metrics=tuple(replace(m, expires=past) if m.name == "time_per_output_token" else m for m in SCHEMA.metrics),
     )
     record = anonymize(span, schema)
     assert record.cell[SCHEMA.position["os"]] == UNKNOWN
-    assert "request_duration" not in record.buckets
+    assert "time_per_output_token" not in record.buckets
     assert anonymize(span, SCHEMA).cell[SCHEMA.position["os"]] == "linux"
 
 

@@ -69,12 +69,25 @@ def test_what_is_the_same_has_no_difference():
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
-        (replace(SCHEMA, version=2), ["~ version of the list: 1 -> 2"]),
+        (replace(SCHEMA, version=3), ["~ version of the list: 2 -> 3"]),
         (replace(SCHEMA, cells_per_report=5), ["~ combinations in a report: 4 -> 5"]),
         (replace(SCHEMA, units=512), ["~ units of a histogram: 256 -> 512"]),
         (replace(SCHEMA, dimensions=SCHEMA.dimensions[:-1]), ["- field streaming"]),
         (replace(SCHEMA, metrics=SCHEMA.metrics[1:]), ["- metric time_to_first_token"]),
         (replace(SCHEMA, tables=SCHEMA.tables[:-1]), ["- table workload"]),
+        (replace(SCHEMA, coarse_tables=SCHEMA.coarse_tables[:-1]), ["- table for a small fleet workload"]),
+        (
+            replace(SCHEMA, tables=(replace(SCHEMA.tables[0], metrics={"error_rate": 7, "new": 3}),)),
+            [
+                *("- table performance: metric 'time_to_first_token'",),
+                *("- table performance: metric 'time_per_output_token'",),
+                *("- table performance: metric 'peak_device_memory'",),
+                f"~ table performance: metric 'error_rate' {SCHEMA.tables[0].metrics['error_rate']} -> 7 "
+                "thousandths of the budget",
+                *("+ table performance: metric 'new', 3 thousandths of the budget",),
+                *(f"- table {name}" for name in ("hardware", "models", "software", "workload")),
+            ],
+        ),
         (replace(SCHEMA, dimensions=SCHEMA.dimensions[::-1]), ["~ the order of the fields"]),
         (replace(SCHEMA, metrics=SCHEMA.metrics[::-1]), ["~ the order of the metrics"]),
         (
@@ -173,7 +186,8 @@ ranges = st.builds(Range, edges, text, st.sampled_from([1.0, 2.0]))
 days = st.dates(date(2026, 1, 1), date(2026, 1, 3))
 dimensions = st.builds(Dimension, text, text, text, choices | ranges, text, text, days, purposes)
 metrics = st.builds(Metric, text, text, text, edges | st.just(()), text, text, text, days, purposes)
-tables = st.builds(Table, text, words, words, st.integers(0, 2), st.integers(0, 2), text)
+shares = st.dictionaries(text, st.integers(0, 2), max_size=2)
+tables = st.builds(Table, text, words, shares, st.integers(0, 2), text)
 
 
 def by_name(some: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -185,6 +199,7 @@ schemas = st.builds(
     st.integers(1, 2),
     by_name(dimensions),
     by_name(metrics),
+    by_name(tables),
     by_name(tables),
     st.integers(4, 5),
     st.just(256),

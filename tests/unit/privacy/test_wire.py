@@ -168,7 +168,7 @@ HEADERS = [
     ("metavox.week", "2025-W53", "week"),
     ("metavox.report.id", "ada", "report_id"),
     ("metavox.report.id", "G" * 64, "report_id"),
-    ("metavox.schema.version", 2, "schema_version"),
+    ("metavox.schema.version", SCHEMA.version + 1, "schema_version"),
     ("metavox.purposes", ["improve", "sell everything"], "purposes"),
     ("metavox.purposes", ["improve", "improve"], "purposes"),
     ("metavox.purposes", [], "purposes"),
@@ -236,7 +236,7 @@ def _expiring(day, attribute):
     return replace(SCHEMA, dimensions=dimensions, metrics=metrics)
 
 
-@pytest.mark.parametrize("attribute", ["os.type", "gen_ai.server.request.duration"])
+@pytest.mark.parametrize("attribute", ["os.type", "gen_ai.server.time_per_output_token"])
 def test_what_is_reported_of_an_expired_field_is_rejected(attribute):
     for day, taken in ((EXPIRY, False), (date(2026, 11, 17), True)):
         decoder = Decoder(_expiring(day, attribute))
@@ -247,7 +247,7 @@ def test_what_is_reported_of_an_expired_field_is_rejected(attribute):
             assert (result.reason, result.message) == ("expired_field", f"{attribute} has expired")
 
 
-@pytest.mark.parametrize("attribute", ["os.type", "gen_ai.server.request.duration"])
+@pytest.mark.parametrize("attribute", ["os.type", "gen_ai.server.time_per_output_token"])
 def test_a_report_that_leaves_an_expired_field_out_is_taken(attribute):
     schema = _expiring(EXPIRY, attribute)
     report = example_report(schema=schema)
@@ -275,7 +275,7 @@ def test_every_number_of_units_takes_the_quick_way():
     cell = example_report().cells[0]
     for units in range(257):
         histogram = (units, *apportion([1] * 63, 256 - units)) if units < 256 else (256, *[0] * 63)
-        histograms = {**cell.histograms, "request_duration": histogram}
+        histograms = {**cell.histograms, "time_per_output_token": histogram}
         report = replace(example_report(), cells=(replace(cell, histograms=histograms),))
         assert CANONICAL.read(encode([report], SCHEMA)) == [report]
 
