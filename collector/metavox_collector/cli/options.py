@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -44,6 +45,15 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 WeekOption: TypeAlias = Annotated[
     Week, typer.Option("--week", parser=parse_week, metavar="WEEK", help="ISO week, like 2026-W47.")
 ]
+
+
+class PurposeOption(str, Enum):
+    """For whom a release was made."""
+
+    publish = "publish"
+    improve = "improve"
+
+
 Now: TypeAlias = Annotated[
     datetime | None,
     typer.Option(

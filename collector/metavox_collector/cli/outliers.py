@@ -15,8 +15,7 @@ from rich.table import Table
 
 from metavox_collector import outliers as suspects
 from metavox_collector import settings
-from metavox_collector.cli.export import PurposeOption
-from metavox_collector.cli.options import Config, Db, WeekOption
+from metavox_collector.cli.options import Config, Db, PurposeOption, WeekOption
 from metavox_collector.errors import TargetExists
 from metavox_collector.outliers import NOT_PRIVATE, Outliers, SuspectCell
 from metavox_collector.store import Database

@@ -7,8 +7,8 @@ from importlib import import_module
 
 import typer
 
-VERBS = ("serve", "close", "export", "simulate", "load", "outliers", "token", "doctor", "db", "keys")
-"""Each is a function in a module, both of its own name; where the module has an ``app``, it has verbs of its own."""
+VERBS = ("serve", "close", "release", "verify", "simulate", "load", "outliers", "token", "doctor", "db", "keys")
+"""Each is a function in a module, both of its own name; a module with an ``app`` has verbs of its own."""
 
 
 def app_for(words: Sequence[str] = ()) -> typer.Typer:
@@ -18,7 +18,7 @@ def app_for(words: Sequence[str] = ()) -> typer.Typer:
     """
     app = typer.Typer(
         name="metavox-collector",
-        help="Receive weekly reports, close weeks into private releases, export them as datasets.",
+        help="Receive weekly reports, close weeks into private releases, write and verify their packs.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

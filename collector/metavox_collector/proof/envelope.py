@@ -21,10 +21,6 @@ from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 from metavox_collector.proof import canonical, keys
 from metavox_collector.proof.canonical import NotCanonical
 
-SIGNATURE = "signature.dsse.json"
-"""The one file that the statement does not name."""
-SIGNING_KEY = "proof/signing_key.pem"
-"""The public half of the key, so that who has no other copy can at least tell that nothing changed since."""
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:metavox:release:1"
 """What the predicate holds is declared in docs/decisions/0043."""

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from metavox_collector.errors import KeyUnusable
 from metavox_collector.proof import envelope, keys
-from metavox_collector.proof.envelope import SIGNATURE, SIGNING_KEY, Malformed, Sealed
+from metavox_collector.proof.envelope import Malformed, Sealed
+from metavox_collector.proof.paths import SIGNATURE, SIGNING_KEY
 from metavox_collector.proof.problem import Problem
 
 

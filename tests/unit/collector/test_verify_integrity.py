@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from metavox_collector.errors import NotAPack
 from metavox_collector.proof import canonical, folder, keys
-from metavox_collector.proof.envelope import SIGNATURE, SIGNING_KEY, Malformed, opened, seal
+from metavox_collector.proof.envelope import Malformed, opened, seal
 from metavox_collector.proof.integrity import Pinned, examine
+from metavox_collector.proof.paths import SIGNATURE, SIGNING_KEY
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))

@@ -1,0 +1,57 @@
+"""``metavox-collector release``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from metavox_collector import settings
+from metavox_collector.cli.options import Config, Db, Now, PurposeOption, WeekOption, clock_of
+from metavox_collector.dataset.gdpr.operations import operations_of
+from metavox_collector.errors import ReleaseRefused
+from metavox_collector.pack import reports
+from metavox_collector.pack.inputs import Inputs
+from metavox_collector.pack.publisher import publisher_of
+from metavox_collector.pack.release import kept, write_pack
+from metavox_collector.proof import keys
+from metavox_collector.store import Database
+from metavox_privacy.schema import SCHEMA
+
+
+def release(
+    week: WeekOption,
+    out: Annotated[Path, typer.Option(help="Directory under which the pack's own directory is made.")],
+    db: Db = None,
+    config: Config = None,
+    purpose: Annotated[PurposeOption, typer.Option(help="Which release of the week.")] = PurposeOption.publish,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key; the setting signing_key.")] = None,
+    passphrase_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The key's passphrase.")] = None,
+    audit: Annotated[Path | None, typer.Option(metavar="FILE", help="A report of 'audit --out'.")] = None,
+    attacks: Annotated[Path | None, typer.Option(metavar="FILE", help="A report of 'attacks --out'.")] = None,
+    now: Now = None,
+) -> None:
+    """Write a released week as a signed pack: data, documents and proof; complete, or not at all."""
+    chosen = settings.load(config, db=db, signing_key=key)
+    if chosen.signing_key is None:
+        raise ReleaseRefused("no key is named to sign with; make one with 'keys generate' and give it as --key")
+    signing = keys.private_key(chosen.signing_key, keys.passphrase_of(passphrase_file))
+    database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
+    try:
+        found = kept(database, week, purpose.value)
+        clock = clock_of(now, sandbox=database.sandbox)
+        publisher = publisher_of(chosen, sandbox=database.sandbox)
+    finally:
+        database.dispose()
+    inputs = Inputs(
+        publisher=publisher,
+        issued=clock().date(),
+        operations=operations_of(chosen),
+        audit=reports.report_from(audit),
+        attacks=reports.report_from(attacks),
+    )
+    target = write_pack(found.dataset(inputs), inputs, signing, out)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"wrote {target}")

@@ -1,0 +1,80 @@
+"""Dataset -> every file of its pack: the one place that knows all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metavox_collector.dataset.emit import csv, parquet
+from metavox_collector.dataset.facts import facts
+from metavox_collector.dataset.model import Dataset
+from metavox_collector.dataset.paths import parquet_path
+from metavox_collector.pack.inputs import Inputs
+from metavox_collector.proof import canonical, raw
+from metavox_collector.proof.parameters import made_by, parameters
+from metavox_collector.proof.paths import ATTACKS, AUDIT, LEDGER, PARAMETERS, RELEASE
+from metavox_privacy.notice import notice_hashes
+
+
+def compose(dataset: Dataset, inputs: Inputs) -> dict[str, bytes]:
+    """Every file but the signature and the key, by its path in the pack."""
+    data = {**parquet.emit(dataset), **csv.emit(dataset)}
+    return {**data, **documents(dataset, inputs, data)}
+
+
+def again(dataset: Dataset, inputs: Inputs, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Every file but the Parquet ones, from these and from what the pack was made of.
+
+    Parquet's own bytes depend on the library that writes them; what they hold is compared elsewhere.
+    """
+    columnar = {name: files[name] for name in map(parquet_path, (table.name for table in dataset.tables))}
+    rows = csv.emit(dataset)
+    return {**rows, **documents(dataset, inputs, {**columnar, **rows})}
+
+
+def predicate(dataset: Dataset) -> dict[str, Any]:
+    """The facts of a release that the signed statement states beside the hashes."""
+    release = dataset.release
+    return {
+        "dataset": dataset.name,
+        "version": dataset.version,
+        "issued": dataset.issued.isoformat(),
+        "publisher": dataset.publisher.name,
+        **facts(release, synthetic=dataset.synthetic),
+        "schema_fingerprint": dataset.schema.fingerprint,
+        "release_sha256": release.sha256,
+        "ledger_entries": len(dataset.history),
+        "ledger_head": dataset.history[-1].hash,
+        "notices": notice_hashes(dataset.schema),
+        "made_by": made_by(dataset.code),
+    }
+
+
+def documents(dataset: Dataset, inputs: Inputs, data: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Every file that is not data: what says what the data are, and what proves it. No clock, no network.
+
+    Args:
+        dataset: The release.
+        inputs: What the documents say beside.
+        data: The data files, whose hashes some documents state.
+    """
+    made: dict[str, bytes] = {}
+    for part in _parts(dataset, inputs, data):
+        assert not made.keys() & part.keys(), "two emitters write the same file"
+        made.update(part)
+    return made
+
+
+def _parts(dataset: Dataset, inputs: Inputs, data: Mapping[str, bytes]) -> Iterator[Mapping[str, bytes]]:
+    yield proof(dataset, inputs)
+
+
+def proof(dataset: Dataset, inputs: Inputs) -> dict[str, bytes]:
+    """What a stranger holds the release against."""
+    return {
+        RELEASE: raw.release_bytes(dataset.release),
+        LEDGER: raw.ledger_bytes(dataset.history),
+        PARAMETERS: canonical.legible(parameters(dataset, inputs.documents)),
+        AUDIT: canonical.legible(inputs.audit),
+        ATTACKS: canonical.legible(inputs.attacks),
+    }

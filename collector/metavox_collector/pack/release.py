@@ -1,0 +1,94 @@
+"""A released week -> its signed pack, or a refusal that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from metavox_collector.dataset.code import this_code
+from metavox_collector.dataset.model import Dataset, dataset_of
+from metavox_collector.errors import NotReleased, ReleaseRefused
+from metavox_collector.pack import compose
+from metavox_collector.pack.inputs import Inputs
+from metavox_collector.pack.write import write
+from metavox_collector.proof import keys
+from metavox_collector.proof.envelope import seal
+from metavox_collector.proof.paths import SIGNATURE, SIGNING_KEY
+from metavox_collector.store import Database, LabelledRelease
+from metavox_privacy.budget import LedgerEntry
+from metavox_privacy.fields import Purpose
+from metavox_privacy.schema import Schema
+from metavox_privacy.week import Week
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a database keeps of a release.
+
+    Attributes:
+        labelled: The release.
+        history: The whole ledger.
+        schema: The declaration it was made from.
+    """
+
+    labelled: LabelledRelease
+    history: Sequence[LedgerEntry]
+    schema: Schema
+
+    def dataset(self, inputs: Inputs) -> Dataset:
+        """All that is published of it; raises LedgerBroken if the ledger is not whole or says otherwise."""
+        return dataset_of(
+            self.labelled,
+            self.history,
+            self.schema,
+            publisher=inputs.publisher,
+            issued=inputs.issued,
+            code=this_code(),
+        )
+
+
+def kept(database: Database, week: Week, purpose: Purpose) -> Kept:
+    """Read a release that may be published.
+
+    Raises:
+        NotReleased: if there is none, or another version of the schema made it.
+        ReleaseRefused: if it was withdrawn.
+    """
+    with database.read() as transaction:
+        labelled = transaction.release(week, purpose)
+        history = transaction.ledger()
+    if labelled is None:
+        raise NotReleased(f"week {week} has no release for '{purpose}'; 'metavox-collector close' makes one")
+    if labelled.release.schema_version != database.schema.version:
+        raise NotReleased(
+            f"week {week} was released under schema version {labelled.release.schema_version}, and this software "
+            f"has version {database.schema.version}; write its pack with the software that released it"
+        )
+    about = [entry for entry in history if (entry.week, entry.purpose) == (week, purpose)]
+    if about and about[-1].reason == "withdrawn":
+        raise ReleaseRefused(
+            f"the release of {week} for '{purpose}' was withdrawn by ledger entry {about[-1].sequence}; nothing "
+            "of it is published again"
+        )
+    return Kept(labelled, history, database.schema)
+
+
+def pack_of(dataset: Dataset, inputs: Inputs, key: Ed25519PrivateKey) -> dict[str, bytes]:
+    """Every file of a pack, signed."""
+    files = compose.compose(dataset, inputs)
+    files[SIGNING_KEY] = keys.public_pem(key.public_key())
+    return {**files, SIGNATURE: seal(files, compose.predicate(dataset), key)}
+
+
+def write_pack(dataset: Dataset, inputs: Inputs, key: Ed25519PrivateKey, out: Path) -> Path:
+    """Write a pack to a new directory under ``out``; returns its path.
+
+    Raises:
+        TargetExists: if there is something of its name; it is left as it is.
+    """
+    target = out / dataset.name
+    write(pack_of(dataset, inputs, key), target)
+    return target
