@@ -7,7 +7,20 @@ from importlib import import_module
 
 import typer
 
-VERBS = ("serve", "close", "release", "verify", "simulate", "load", "outliers", "token", "doctor", "db", "keys")
+VERBS = (
+    "serve",
+    "close",
+    "release",
+    "verify",
+    "attacks",
+    "simulate",
+    "load",
+    "outliers",
+    "token",
+    "doctor",
+    "db",
+    "keys",
+)
 """Each is a function in a module, both of its own name; a module with an ``app`` has verbs of its own."""
 
 

@@ -20,7 +20,7 @@ from metavox_privacy.fields import Table
 from metavox_privacy.report import Report
 
 RARE = 0.05
-"""The part of the fleet whose hardware and model are drawn from the whole catalogues, and so mostly nobody else's."""
+"""The part of the fleet whose hardware and model are drawn from all in the catalogues: mostly nobody else's."""
 
 _DRAWN = ("accelerator", "model")
 _AT_A_TIME = 2048

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from metavox_collector.proof.attacks.bounds import Proportion, true_positives
 from metavox_collector.proof.attacks.fleet import Fleet
 from metavox_collector.proof.attacks.parameters import Parameters
+from metavox_collector.proof.attacks.trials import seen_in
 from metavox_collector.proof.attacks.verdicts import Measured
-from metavox_collector.proof.attacks.world import Publish, World
+from metavox_collector.proof.attacks.world import SPEEDS, Publish, World
 from metavox_privacy.fields import Table
 from metavox_privacy.release import PHANTOMS, Release, ReleasedTable
 
@@ -14,21 +17,33 @@ PLACES = 500
 """Lone installations in one release."""
 
 
-def lone_in_world(parameters: Parameters, lone: int, publish: Publish) -> Measured:
-    """How many of those who are alone in their cell are published, where nobody else reports anything."""
-    shown = trials = 0
-    limit = 0.0
+def lone_in_world(parameters: Parameters, lone: int, publish: Publish) -> tuple[Measured, Measured]:
+    """Installations that are alone in their cell, where nobody else reports anything.
+
+    Returns:
+        How many of their cells are published, and by how much more than by chance their speed is guessed: from
+        their cell's histogram where that is published, else as one guesses who knows nothing.
+    """
+    chance = np.random.default_rng()
     world = World(parameters, PLACES, crowded=False)
-    table = next(table for table in parameters.tables if table.metrics)
-    at = [world.parameters.schema.position[name] for name in table.dimensions]
-    reports = [world.report(place, 0, 0) for place in range(PLACES)]
+    shown = right = trials = 0
+    limit = 1.0
     for _ in range(-(-lone // PLACES)):
-        released = _of(world.release(reports, publish), table)
-        published = {cell.key for cell in released.cells}
-        shown += sum(tuple(report.cells[0].key[i] for i in at) in published for report in reports)
+        speeds = chance.integers(SPEEDS, size=PLACES)
+        release = world.release([world.report(place, 0, int(speeds[place])) for place in range(PLACES)], publish)
+        (released,) = (table for table in release.tables if world.timed in table.histogram_scales)
+        signal, power = seen_in(released, world)
+        likely = (signal - power / 2)[:, 0]
+        published = ~np.isnan(likely[:, 0])
+        guessed = np.where(published, np.nan_to_num(likely).argmax(axis=1), chance.integers(SPEEDS, size=PLACES))
+        shown += int(np.count_nonzero(published))
+        right += int(np.count_nonzero(guessed == speeds))
         trials += PLACES
         limit = _limit(released, parameters)
-    return _measured(Proportion(shown, trials), limit)
+    told = Proportion(right, trials)
+    blind = 1 / SPEEDS
+    beyond = Measured(told.rate - blind, told.low() - blind, told.high() - blind, limit, trials)
+    return _measured(Proportion(shown, trials), limit), beyond
 
 
 def lone_in_fleet(release: Release, fleet: Fleet) -> Measured:

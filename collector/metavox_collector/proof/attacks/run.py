@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from metavox_collector.dataset.code import this_code
 from metavox_collector.proof.attacks import games
 from metavox_collector.proof.attacks.checks import checked, shown
 from metavox_collector.proof.attacks.fleet import simulated
@@ -86,7 +87,7 @@ GAMES = (
     ),
     _Game(
         "differencing two weeks",
-        "differencing",
+        "membership",
         "Did an installation leave between two releases of an otherwise unchanged fleet, or was it never there?",
         _TOTAL_VARIATION,
         games.differencing,
@@ -134,11 +135,11 @@ def _simulated(
 ) -> tuple[list[Gate], dict[str, Any]]:
     fleets = pool.submit(in_fleet, parameters, effort.fleet, publish)
     portions = [pool.submit(trials, parameters, n, publish) for n in _portions(effort.pairs)]
-    lone = pool.submit(lone_in_world, parameters, effort.lone, publish)
+    rare = pool.submit(lone_in_world, parameters, effort.lone, publish)
     control = trials(parameters, CONTROL_PAIRS, exact_release)
     alone = lone_in_world(parameters, CONTROL_PAIRS, exact_release)
     pairs = joined(map(Future.result, portions))
-    found = fleets.result()
+    found, lone = fleets.result(), rare.result()
     gates = [
         Gate(
             "isolating predicates",
@@ -168,15 +169,23 @@ def _simulated(
         ),
         Gate(
             "alone with rare hardware",
-            "rare hardware",
+            "singling out",
             "How often is a cell published that one installation alone is in?",
             "the rate of phantoms in a table of few keys, raised by what one installation may change",
-            lone.result(),
-            alone,
+            lone[0],
+            alone[0],
+        ),
+        Gate(
+            "speed of rare hardware",
+            "inference",
+            f"Which of {SPEEDS} speeds has an installation that is alone with its hardware, against a blind guess?",
+            "the same: nothing is said of a cell that is not published",
+            lone[1],
+            alone[1],
         ),
         Gate(
             "alone in a fleet",
-            "rare hardware",
+            "singling out",
             "The same in a whole fleet, under all words of the schema.",
             "the rate of phantoms in the schema's table, raised by what one installation may change",
             found.lone,
@@ -224,7 +233,10 @@ def _portions(pairs: int) -> Iterator[int]:
 
 def _identified(parameters: Parameters, effort: Effort) -> dict[str, Any]:
     schema = parameters.schema
+    code = this_code()
     return {
+        "code_version": code.version,
+        "code_sha256": code.sha256,
         "schema_version": schema.version,
         "schema_fingerprint": schema.fingerprint,
         "purpose": parameters.purpose,

@@ -20,7 +20,7 @@ def tables_linked(parameters: Parameters) -> tuple[Measured, Measured]:
 
     In one fleet an installation has the first word of a field of one table and the first of a field of another, and
     a second installation has the second words; in the other fleet they have swapped one. If the sums of both fleets
-    are the same, so is the distribution of the release, and nobody can tell them apart. The control sees the reports.
+    are the same, so is the distribution of the release, and nobody can tell them apart. The control sees reports.
     """
     world = World(parameters, 2, crowded=False)
     pairs = [

@@ -88,12 +88,12 @@ def _pair(world: World, chance: np.random.Generator, publish: Publish) -> Trials
 
 def _seen(release: Release, world: World) -> tuple[Floats, Floats]:
     """Signal and power, (places, models, speeds, tables) each."""
-    parts = [_seen_in(table, world) for table in release.tables]
+    parts = [seen_in(table, world) for table in release.tables]
     return np.stack([signal for signal, _ in parts], axis=-1), np.stack([power for _, power in parts], axis=-1)
 
 
-def _seen_in(released: ReleasedTable, world: World) -> tuple[Floats, Floats]:
-    """Signal and power in one table, (places, models, speeds) each."""
+def seen_in(released: ReleasedTable, world: World) -> tuple[Floats, Floats]:
+    """Signal and power, as :class:`Trials` says, in one table: (places, models, speeds) each."""
     schema, weeks = world.parameters.schema, world.parameters.weeks
     table = next(table for table in world.parameters.tables if table.name == released.name)
     changes = [project(world.report(0, 0, speed), table, schema) for speed in range(SPEEDS)]

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-Criterion: TypeAlias = Literal[
-    "singling out", "linkability", "inference", "membership", "differencing", "rare hardware", "the release itself"
-]
+Criterion: TypeAlias = Literal["singling out", "linkability", "inference", "membership", "the release itself"]
+"""The first three are those of WP29's Opinion 05/2014."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Gate:
 
     Attributes:
         name: Unique in the report.
-        criterion: Which of the criteria it belongs to; the first three are those of WP29's Opinion 05/2014.
+        criterion: Which of the criteria it speaks to.
         question: What is asked.
         limit_from: Where the limit comes from.
         release: The attack on what is released.
@@ -80,6 +79,7 @@ class Gate:
             "criterion": self.criterion,
             "question": self.question,
             "verdict": "pass" if self.passed else "fail",
+            "passed": self.passed,
             "value": _short(self.release.value),
             "low": _short(self.release.low),
             "high": _short(self.release.high),
@@ -112,9 +112,10 @@ class AttackReport:
         return all(gate.passed for gate in self.gates)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON data: ``verdict``, ``confidence``, ``parameters``, ``gates``, ``figures``, ``seconds``."""
+        """JSON data: ``verdict`` (pass or fail), ``parameters``, ``gates``, ``figures`` and how it was measured."""
         return {
             "verdict": "pass" if self.passed else "fail",
+            "passed": self.passed,
             "confidence": 0.999,
             "parameters": dict(self.parameters),
             "gates": [gate.as_json() for gate in self.gates],
