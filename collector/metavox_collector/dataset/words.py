@@ -36,6 +36,11 @@ IMPACT = (
     "Figures that are read without their intervals may mislead."
 )
 
+SELF_SELECTION = (
+    "Self-selection: these are the devices of people who use software that can report, and who said yes. They are "
+    "no sample of any population, and no weights could make them one."
+)
+
 
 def summary(dataset: Dataset) -> str:
     """What the dataset is, in a paragraph."""
@@ -59,7 +64,8 @@ def price(dataset: Dataset) -> str:
 
 def collection(dataset: Dataset) -> str:
     """How the reports came about."""
-    return (
+    simulated = "For this release a simulator stood in for the machines, with the same software. "
+    return (simulated if dataset.synthetic else "") + (
         "An inference library measures each request on the machine where it runs. Only after its user has said yes "
         "to this purpose, and never by default, it counts requests by public ranges and names, and once a week "
         f"sends one report: at most {dataset.schema.cells_per_report} combinations of dimensions, with a histogram "
@@ -98,10 +104,7 @@ def preprocessing(dataset: Dataset) -> Iterator[str]:
 
 def biases(dataset: Dataset) -> Iterator[str]:
     """In which directions the figures may be off."""
-    yield (
-        "Self-selection: these are the devices of people who use software that can report, and who said yes. They "
-        "are no sample of any population, and no weights could make them one."
-    )
+    yield SELF_SELECTION
     yield "Common combinations are published and rare ones are not, so the dataset leans towards what is common."
     yield (
         "An installation with several combinations counts in each of them; one with more than "

@@ -1,64 +1,132 @@
-"""The README of a dataset, for a person; every figure in it comes from the data dictionary."""
+"""The pack's README: a Hugging Face dataset card, YAML for the hub in front and Markdown for a person after it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-_SYNTHETIC = (
-    "> **Synthetic.** These figures come from a simulated fleet in a sandbox. They measure nothing and must not\n"
-    "> be presented as measurements.\n\n"
-)
+import yaml
+
+from metavox_collector.dataset import paths, words
+from metavox_collector.dataset.citation import citation
+from metavox_collector.dataset.emit.render import render
+from metavox_collector.dataset.facts import DELTA, costs, privacy_unit
+from metavox_collector.dataset.licences import COMMUNITY, LICENCES
+from metavox_collector.dataset.model import Dataset, DatasetTable, Row
+
+HEADLINE_CELLS = 10
+HEADLINE_METRICS = ("time_to_first_token", "time_per_output_token", "peak_device_memory")
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def readme(described: dict[str, Any]) -> str:
-    """Markdown from a data dictionary."""
-    release, privacy = described["release"], described["privacy"]
-    return (
-        f"# MetaVox, week {release['week']} ({release['purpose']})\n\n"
-        + (_SYNTHETIC if release["synthetic"] else "")
-        + "How fast models run on the devices of the people who agreed to share it. Every number carries noise:\n"
-        "contributors and histograms are differentially private, and all other figures are computed from them.\n\n"
-        + "## Privacy\n\n"
-        + f"- Protected unit: {privacy['unit']}.\n"
-        + f"- Mechanism: {privacy['mechanism']}.\n"
-        + f"- Price of this release: ρ = {release['rho']:g} zCDP, which implies (ε = {release['epsilon']:.3g}, "
-        f"δ = {release['delta']:g}).\n"
-        + f"- {_together(privacy)}, δ = {release['delta']:g}).\n"
-        + f"- The year's releases had cost ρ = {privacy['rho_spent_in_year']:g} of at most "
-        f"{privacy['rho_yearly_cap']:g} when this week was closed.\n"
-        + f"- One installation adds to at most {privacy['cells_per_installation']} cells of a table, and "
-        f"{privacy['units_per_histogram']} units to each histogram of a cell.\n\n"
-        + "## Ledger\n\n"
-        + "Keep these, and nobody can change an earlier release or what it cost without your seeing it.\n\n"
-        + f"- SHA-256 of this release: `{privacy['release_sha256']}`\n"
-        + f"- Head of the ledger: `{privacy['ledger_head']}`\n\n"
-        + "## Tables\n\n"
-        + "\n".join(_table(table) for table in described["tables"])
-        + "\nUnits, vocabularies and bucket edges are in `data_dictionary.json`.\n"
+@dataclass(frozen=True, slots=True)
+class HeadlineRow:
+    """One cell of the card's first table, its figures written out."""
+
+    key: tuple[str, ...]
+    contributors: int
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The card's first table: medians of the most common cells."""
+
+    dimensions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[HeadlineRow, ...]
+
+
+def emit(dataset: Dataset) -> dict[str, bytes]:
+    """Write the card."""
+    front = yaml.safe_dump(front_matter(dataset), sort_keys=False, allow_unicode=True, width=110)
+    return {paths.CARD: f"---\n{front}---\n\n{_body(dataset)}".encode()}
+
+
+def front_matter(dataset: Dataset) -> dict[str, Any]:
+    """What the hub reads, in its own names."""
+    rows = sum(len(table.rows) for table in dataset.tables)
+    return {
+        "pretty_name": dataset.title,
+        "license": COMMUNITY.identifier.lower(),
+        "language": ["en"],
+        "annotations_creators": ["no-annotation"],
+        "source_datasets": ["original"],
+        "task_categories": ["tabular-regression"],
+        "size_categories": [next((name for most, name in _SIZES if rows < most), "1M<n<10M")],
+        "tags": [
+            *(
+                "llm-inference",
+                "benchmark",
+                "performance",
+                "hardware",
+                "differential-privacy",
+                "telemetry",
+                "croissant",
+            ),
+            *(["synthetic"] if dataset.synthetic else []),
+        ],
+        "configs": [
+            {"config_name": table.name, "data_files": paths.parquet_path(table.name), **_default(table)}
+            for table in dataset.tables
+        ],
+    }
+
+
+def _default(table: DatasetTable) -> dict[str, bool]:
+    return {"default": True} if table.declared.metrics else {}
+
+
+def _body(dataset: Dataset) -> str:
+    dimensions = dataset.table("performance").released.dimensions
+    return render(
+        "card.md.j2",
+        dataset=dataset,
+        words=words,
+        paths=paths,
+        summary=words.summary(dataset).removeprefix(f"{words.SYNTHETIC} "),
+        coverage=words.coverage(dataset),
+        price=words.price(dataset),
+        unit=privacy_unit(dataset.release.weeks),
+        costs=costs(dataset.statement),
+        purposes=" and ".join(f"'{purpose}'" for purpose in dataset.statement.week),
+        delta=DELTA,
+        dimensions=dimensions,
+        quoted_dimensions=", ".join(f'"{name}"' for name in dimensions),
+        headline=_headline(dataset.table("performance")),
+        caveats=(*words.biases(dataset), *list(words.limitations(dataset))[1:]),
+        uses=words.uses(),
+        misuses=words.misuses(),
+        licences=LICENCES,
+        citation=citation(dataset),
     )
 
 
-def _together(privacy: dict[str, Any]) -> str:
-    purposes = " and ".join(f"'{purpose}'" for purpose in privacy["rho_by_purpose"])
-    return (
-        f"Together, for somebody who agreed to {purposes} and so is in both of the week's releases: "
-        f"ρ = {privacy['rho_together']:g}, (ε = {privacy['epsilon_together']:.3g}"
-    )
+def _headline(table: DatasetTable) -> Headline | None:
+    metrics = tuple(name for name in HEADLINE_METRICS if name in table.declared.metrics)
+    rows = tuple(_headline_rows(table, metrics))
+    return Headline(table.released.dimensions, metrics, rows) if rows else None
 
 
-def _unit(unit: str | None) -> str:
-    return "the row's" if unit == "unit" else unit or ""
+def _headline_rows(table: DatasetTable, metrics: tuple[str, ...]) -> Iterator[HeadlineRow]:
+    by_cell: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in table.rows:
+        key = tuple(str(row[name]) for name in table.released.dimensions)
+        by_cell.setdefault(key, {})[str(row["metric"])] = row
+    for cell in table.released.cells[:HEADLINE_CELLS]:
+        figures = tuple(_median(by_cell[cell.key][name]) for name in metrics)
+        yield HeadlineRow(tuple(word.replace("<", "\\<") for word in cell.key), cell.contributors, figures)
 
 
-def _table(table: dict[str, Any]) -> str:
-    head = (
-        f"### `{table['file']}`\n\n{table['question']} Of {table['possible_cells']} possible cells "
-        f"{table['cells']} are published: those whose noisy count is at least {table['threshold']:g}. "
-        f"Standard deviation of the noise: {table['contributors_noise_scale']:.1f} on contributors"
-    )
-    if table["histogram_noise_scale"] is not None:
-        head += f", {table['histogram_noise_scale']:.1f} on each bucket"
-    rows = "\n".join(
-        f"| `{c['name']}` | {c['type']} | {_unit(c['unit'])} | {c['description']} |" for c in table["columns"]
-    )
-    return f"{head}.\n\n| Column | Type | Unit | What it holds |\n| --- | --- | --- | --- |\n{rows}\n"
+def _median(row: Row) -> str:
+    if row["p50"] is None:
+        return "–"
+    scale, unit = _readable(str(row["unit"]))
+    value, low, high = (float(str(row[name])) / scale for name in ("p50", "p50_low", "p50_high"))
+    return f"{value:.3g} {unit} ({low:.3g} to {high:.3g})"
+
+
+def _readable(unit: str) -> tuple[float, str]:
+    return {"s": (1e-3, "ms"), "By": (2.0**30, "GiB")}.get(unit, (1.0, unit))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metavox_collector.dataset import words
+from metavox_collector.dataset.citation import citation
 from metavox_collector.dataset.columns import Column
 from metavox_collector.dataset.emit.json_text import encode
 from metavox_collector.dataset.facts import first_day, last_day, primary_key
@@ -77,17 +78,6 @@ def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
         "recordSet": [_record_set(table) for table in dataset.tables],
     }
     return {CROISSANT: encode(described)}
-
-
-def citation(dataset: Dataset) -> str:
-    """How to cite the release, as BibTeX."""
-    key = dataset.name.lower().replace("-", "_")
-    url = f"  url = {{{dataset.publisher.url}}},\n" if dataset.publisher.url else ""
-    return (
-        f"@misc{{{key},\n  title = {{{dataset.title}}},\n  author = {{{{{dataset.publisher.name}}}}},\n"
-        f"  year = {{{dataset.issued.year}}},\n  version = {{{dataset.version}}},\n{url}"
-        f"  note = {{Release SHA-256 {dataset.statement.release}}}\n}}"
-    )
 
 
 def _dataset(dataset: Dataset) -> dict[str, Any]:
