@@ -194,8 +194,9 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     mine = {row["metric"]: row for row in rows if all(row[name] == word for name, word in key.items())}
     assert key["model"] == "metavox/tiny"
     assert set(mine) == set(SCHEMA.metric)
-    assert mine["request_duration"]["contributors"] == pytest.approx(CROWD + 1, abs=60)
-    assert mine["request_duration"]["p50"] == pytest.approx(output.metrics.request_duration, rel=0.3)
+    first = mine["time_to_first_token"]
+    assert first["contributors"] == pytest.approx(CROWD + 1, abs=60)
+    assert first["p50"] == pytest.approx(output.metrics.time_to_first_token, rel=0.3)
     assert all(row["synthetic"] for row in rows)
     assert {"metavox/tiny", OTHER} <= {row["model"] for row in rows}
     listed = httpx.get(f"{url}/v1/datasets").json()

@@ -75,8 +75,6 @@ def _span(profile: Profile, week: Week, machine: float, habit: tuple[int, int, i
         "gen_ai.usage.output_tokens": answer,
         "gen_ai.server.time_to_first_token": first,
         "gen_ai.server.time_per_output_token": each,
-        "gen_ai.server.request.duration": duration,
-        "metavox.output_tokens_per_second": answer / duration,
         "metavox.device.memory.peak": (profile.weights_bytes + cache) * 1.15 + 2e8,
     }
     if chance.random() < _ERROR_RATE:

@@ -6,7 +6,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from metavox_collector.simulate.fleet import fleet
 from metavox_collector.simulate.profiles import PROFILES
-from metavox_privacy.estimate import quantile
 from metavox_privacy.fields import OTHER, UNKNOWN
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import decode, encode
@@ -64,16 +63,8 @@ def test_the_tiny_model_on_a_cpu_has_the_largest_share():
     assert {name: tiny[position[name]] for name in expected} == expected
 
 
-def test_the_figures_of_a_cell_agree_with_each_other():
-    for report in REPORTS[:50]:
-        for cell in report.cells:
-            median = {
-                name: quantile(cell.histograms[name], SCHEMA.metric[name].edges, 0.5)
-                for name in SCHEMA.metric
-                if name != "error_rate"
-            }
-            assert median["request_duration"] > median["time_to_first_token"] * 0.8
-            assert median["output_tokens_per_second"] * median["time_per_output_token"] < 1.6
+def test_every_cell_measures_every_metric():
+    assert all(set(cell.histograms) == set(SCHEMA.metric) for report in REPORTS for cell in report.cells)
 
 
 def test_some_requests_fail_and_most_do_not():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metavox.telemetry.journal.holdings import HeldCell, HeldWeek, Holdings
     from metavox_privacy.consent import Consent
 
-_UNITS = {"By": (2**20, "MiB"), "{token}/s": (1, "tokens/s")}
+_UNITS = {"By": (2**20, "MiB")}
 """Units of the list as people write them, each with how many of the list's make one."""
 
 

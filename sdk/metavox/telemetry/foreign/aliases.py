@@ -20,8 +20,6 @@ INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 FIRST_TOKEN = "gen_ai.server.time_to_first_token"  # noqa: S105 - a time
 PER_TOKEN = "gen_ai.server.time_per_output_token"  # noqa: S105 - a time
-DURATION = "gen_ai.server.request.duration"
-RATE = "metavox.output_tokens_per_second"
 ERROR = "error.type"
 
 SOURCES: tuple[str, ...] = (*(d.source for d in SCHEMA.dimensions), *(m.source for m in SCHEMA.metrics))
@@ -62,13 +60,16 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "gen_ai.server.ttft",  # OpenLIT, older
     ),
     PER_TOKEN: ("gen_ai.server.tbt",),  # OpenLIT, older
-    DURATION: (
-        END_TO_END,
-        "gen_ai.client.inference.duration",  # the conventions' metric, and its name before
-        "gen_ai.client.operation.duration",
-    ),
 }
 """Other names of a source, in order of preference; the source's own name comes before them."""
+
+DURATION = (
+    "gen_ai.server.request.duration",
+    END_TO_END,
+    "gen_ai.client.inference.duration",  # the conventions' metric, and its name before
+    "gen_ai.client.operation.duration",
+)
+"""A whole request's seconds, in order of preference: the time between tokens may follow from them."""
 
 DECODE = "gen_ai.latency.time_in_model_decode"
 """vLLM's and SGLang's seconds from the first token to the last."""
@@ -136,7 +137,7 @@ def in_schema_words(told: Told) -> dict[str, AttributeValue]:
     if told.has_failed:
         read.setdefault(ERROR, "_OTHER")  # the conventions' word for an error without a class
     if ERROR in read:
-        return {name: value for name, value in read.items() if name not in (FIRST_TOKEN, PER_TOKEN, DURATION, RATE)}
+        return {name: value for name, value in read.items() if name not in (FIRST_TOKEN, PER_TOKEN)}
     return read | _times(told, read)
 
 
@@ -151,35 +152,24 @@ def first(attributes: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _times(told: Told, read: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Seconds to the first token, between tokens and in all; what is contradicted or cannot be is taken out."""
+    """Seconds to the first token and between tokens; what is contradicted or cannot be is taken out."""
     ttft = quantity(read.pop(FIRST_TOKEN, None))
     tpot = quantity(read.pop(PER_TOKEN, None)) or None  # OpenLIT writes 0 where it measured none
-    rate = quantity(read.pop(RATE, None)) or None
-    stated = quantity(read.pop(DURATION, None))
+    stated = quantity(first(told.attributes, DURATION))
     event = _first_token_event(told)
     if ttft is None:
         ttft = event
     if event is not None or FIRST_CHUNK in told.attributes:
         read.setdefault(STREAM, True)
     if told.seen_by == "client" and read.get(STREAM) is False:
-        ttft = tpot = rate = None  # a client sees a whole answer at once; OpenLIT writes the duration there
+        ttft = tpot = None  # a client sees a whole answer at once; OpenLIT writes the duration there
     gaps = _gaps(told.attributes, read)
     duration = (told.end_time - told.start_time) / 1e9 if stated is None else stated
-    if ttft is not None and ttft > duration:
-        # The span ended while the answer was still coming, as OpenLIT's does around Ollama's streams.
-        stated_all = stated is None and tpot is not None and gaps is not None
-        duration_or_none = ttft + tpot * gaps if stated_all and tpot and gaps else None
-    else:
-        duration_or_none = duration
-        if tpot is None and gaps and ttft is not None:
-            decode = quantity(told.attributes.get(DECODE))
-            tpot = (duration - ttft if decode is None else decode) / gaps or None
-    found = {
-        FIRST_TOKEN: ttft,
-        PER_TOKEN: tpot,
-        DURATION: duration_or_none,
-        RATE: rate or (1 / tpot if tpot else None),
-    }
+    # A span may end while the answer is still coming, as OpenLIT's does around Ollama's streams.
+    if tpot is None and gaps and ttft is not None and ttft <= duration:
+        decode = quantity(told.attributes.get(DECODE))
+        tpot = (duration - ttft if decode is None else decode) / gaps or None
+    found = {FIRST_TOKEN: ttft, PER_TOKEN: tpot}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -305,7 +305,7 @@ def test_rows_that_the_schema_does_not_know_are_not_read(tmp_path: Path):
         for cell in ('["anna"]', "[]", known.replace("metavox/tiny", "anna")):
             sql.execute("INSERT INTO cells VALUES (?, ?, 9, ?)", (str(WEEK), cell, buckets))
         more = {**json.loads(buckets), "secret": {"1": 9}}
-        more["request_duration"]["64"] = 9
+        more["time_per_output_token"]["64"] = 9
         sql.execute("UPDATE cells SET buckets = ? WHERE cell = ?", (json.dumps(more), known))
     sql.close()
 

@@ -9,7 +9,7 @@ from metavox_privacy.week import Week
 from tests.spans import WEEK, example_span
 from tests.unit.sdk.telemetry.shared import record_of, tally_of
 
-RECORDS = [record_of(example_span(gen_ai__server__request__duration=0.01 * n)) for n in range(5)]
+RECORDS = [record_of(example_span(gen_ai__server__time_per_output_token=0.01 * n)) for n in range(5)]
 
 
 def test_requests_are_counted_by_week_cell_and_bucket():
@@ -19,9 +19,9 @@ def test_requests_are_counted_by_week_cell_and_bucket():
 
     assert set(weeks) == {WEEK, later.week}
     assert {key: cell.requests for key, cell in weeks[WEEK].items()} == {RECORDS[0].cell: 6, other.cell: 1}
-    durations = weeks[WEEK][RECORDS[0].cell].buckets["request_duration"]
-    assert sum(durations.values()) == 6
-    assert durations[RECORDS[0].buckets["request_duration"]] == 2
+    times = weeks[WEEK][RECORDS[0].cell].buckets["time_per_output_token"]
+    assert sum(times.values()) == 6
+    assert times[RECORDS[0].buckets["time_per_output_token"]] == 2
     assert tally_of(RECORDS).requests == 5
 
 
