@@ -10,9 +10,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
-import yaml
-
 from metavox_collector.dataset.columns import Column
+from metavox_collector.dataset.emit import yaml_text
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import first_day, last_day, primary_key
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY, EXPRESSION
@@ -44,8 +43,7 @@ _SHORT_VOCABULARY: Final = 40
 def emit(dataset: Dataset) -> dict[str, bytes]:
     """Write the contract; raises NotAllowed for a release that was not made to be published."""
     offered(dataset)
-    text = yaml.safe_dump(contract(dataset), sort_keys=False, allow_unicode=True, width=110)
-    return {PATH: text.encode()}
+    return {PATH: yaml_text.encode(contract(dataset))}
 
 
 def contract(dataset: Dataset) -> dict[str, Any]:
