@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from metavox_collector import settings
 from metavox_collector.cli.options import Config, Json
@@ -16,6 +15,9 @@ from metavox_collector.operate.files import new_file
 from metavox_collector.proof import canonical
 from metavox_collector.proof.attacks import THOROUGH, AttackReport, Effort, Gate, Parameters, attack
 from metavox_privacy.schema import SCHEMA
+
+_HEAD = ("verdict", "criterion", "attack", "success", "at least", "allowed", "on exact sums")
+_WIDTHS = (11, 20, 27, 11, 11, 11, 13)
 
 
 class ForPurpose(str, Enum):
@@ -42,7 +44,7 @@ def attacks(
 ) -> None:
     """Attack releases of simulated fleets as somebody would who wants to know one installation's part in them.
 
-    Budget and weeks are those of the settings. Exit status 1 if an attack succeeds more often than ρ allows, or if it
+    Budget and weeks are those of the settings. Exit status 1 if an attack succeeds more often than ρ allows, or
     fails even against exact sums and so shows nothing.
     """
     chosen = settings.load(config)
@@ -65,11 +67,9 @@ def _show(report: AttackReport, *, as_json: bool) -> None:
     if as_json:
         print(canonical.legible(report.as_json()).decode(), end="")  # noqa: T201  # for another program
         return
-    table = Table("attack", "criterion", "success", "at least", "allowed", "on exact sums", "verdict", box=None)
-    for gate in report.gates:
-        table.add_row(*_row(gate))
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    console.print(table)
+    for row in (_HEAD, *map(_row, report.gates)):
+        console.print("".join(f"{word:{width}}" for word, width in zip(row, _WIDTHS, strict=True)).rstrip())
     facts = report.parameters
     verdict = "every claim stands" if report.passed else "NOT every claim stands"
     console.print(
@@ -81,4 +81,5 @@ def _show(report: AttackReport, *, as_json: bool) -> None:
 def _row(gate: Gate) -> tuple[str, ...]:
     verdict = "pass" if gate.passed else "TOOTHLESS" if gate.toothless else "FAIL"
     numbers = (f"{number:.2g}" for number in (gate.release.value, gate.release.low, gate.release.limit))
-    return gate.name, gate.criterion, *numbers, f"{gate.control.value:.2g}" if gate.control else "", verdict
+    control = f"{gate.control.value:.2g}" if gate.control else "-"
+    return verdict, gate.criterion, gate.name, *numbers, control

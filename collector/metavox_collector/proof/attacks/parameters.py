@@ -83,11 +83,11 @@ class Effort:
         processes: How many run at a time.
     """
 
-    pairs: int = 4_000
+    pairs: int = 3_000
     lone: int = 4_000
     fleet: int = 4_000
     processes: int = 2
 
 
-THOROUGH = Effort(pairs=40_000, lone=40_000, fleet=20_000)
+THOROUGH = Effort(pairs=30_000, lone=40_000, fleet=20_000)
 """For a night: advantages are known within 0.01."""
