@@ -19,6 +19,12 @@ LONGEST = 4 * 2**20
 """Bytes of a release at most."""
 
 DIMENSIONS = ("accelerator", "model", "quantization", "concurrency")
+
+COARSE = DIMENSIONS[:2]
+"""What a release of a small fleet is cut by."""
+
+ANY = "any"
+"""The word of a coarse release for what it is not cut by."""
 METRICS = ("time_to_first_token", "time_per_output_token")
 QUANTILES = ("p50", "p75", "p90", "p95", "p99")
 
@@ -52,7 +58,7 @@ class PublicCell:
     """What was released of one combination.
 
     Attributes:
-        key: One word for each of :data:`DIMENSIONS`.
+        key: One word for each of :data:`DIMENSIONS`, :data:`ANY` for what the release is not cut by.
         contributors: Noisy number of installations.
         measured: By metric; a metric of which the noise hides all is absent.
     """
@@ -92,7 +98,8 @@ def parse_release(data: bytes) -> PublicRelease:
     document = _object(_loaded(data), "it")
     if _whole(document.get("format"), "format") != FORMAT:
         raise NotARelease("it has a format that this version of metavox does not know; update metavox")
-    if document.get("dimensions") != list(DIMENSIONS):
+    dimensions = document.get("dimensions")
+    if dimensions not in (list(DIMENSIONS), list(COARSE)):
         raise NotARelease("its cells have other dimensions than this version of metavox compares; update metavox")
     metrics = _object(document.get("metrics"), "metrics")
     edges = {name: _edges(metrics.get(name), name) for name in METRICS}
@@ -102,7 +109,7 @@ def parse_release(data: bytes) -> PublicRelease:
         synthetic=_flag(document.get("synthetic"), "synthetic"),
         note=_word(document.get("note", ""), "note", longest=2000),
         edges=edges,
-        cells=tuple(_cell(cell, edges) for cell in cells),
+        cells=tuple(_cell(cell, edges, len(dimensions)) for cell in cells),
     )
 
 
@@ -121,14 +128,14 @@ def _loaded(data: bytes) -> Any:
         raise NotARelease("it is not JSON in UTF-8") from None
 
 
-def _cell(value: Any, edges: Mapping[str, tuple[float, ...]]) -> PublicCell:
+def _cell(value: Any, edges: Mapping[str, tuple[float, ...]], words: int) -> PublicCell:
     cell = _object(value, "a cell")
-    key = _list(cell.get("key"), "key", len(DIMENSIONS))
-    if len(key) != len(DIMENSIONS):
+    key = _list(cell.get("key"), "key", words)
+    if len(key) != words:
         raise NotARelease("a cell's key has too few words")
     measured = {name: _measured(cell.get(name), len(edges[name]) + 1) for name in METRICS}
     return PublicCell(
-        tuple(_word(word, "key") for word in key),
+        (*(_word(word, "key") for word in key), *[ANY] * (len(DIMENSIONS) - words)),
         _whole(cell.get("contributors"), "contributors"),
         {name: found for name, found in measured.items() if found is not None},
     )

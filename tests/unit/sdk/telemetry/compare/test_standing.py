@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from metavox.telemetry.compare.released import PublicRelease, parse_release
+from metavox.telemetry.compare.released import NotARelease, PublicRelease, parse_release
 from metavox.telemetry.compare.standing import (
     NothingToCompare,
     Own,
@@ -75,6 +75,16 @@ def test_the_nearest_cell_is_told_with_what_differs(there, chosen, differs):
     assert found.cell.key[2:] == chosen
     assert set(found.differences) == differs
     assert all(ours != theirs for ours, theirs in found.differences.values())
+
+
+def test_a_release_of_a_small_fleet_is_compared_by_device_and_model_and_says_so():
+    coarse = document(cell((DEVICE, MODEL)), dimensions=["accelerator", "model"])
+    found = compare(own(), parse_release(as_bytes(coarse)), SCHEMA)
+
+    assert found.cell.key == (DEVICE, MODEL, "any", "any")
+    assert found.differences == {"quantization": (FORMAT, "any"), "concurrency": (ALONE, "any")}
+    with pytest.raises(NotARelease, match="too few words"):
+        parse_release(as_bytes(document(cell((DEVICE, MODEL)))))
 
 
 def test_of_equally_near_cells_the_one_of_most_installations_is_taken():
