@@ -73,5 +73,9 @@ class ReleaseRefused(CollectorError):
     """A release must not be written as a pack; nothing was written."""
 
 
+class AuditEnded(CollectorError):
+    """A process of the audit ended before it had played."""
+
+
 class ListingRefused(CollectorError):
     """A data marketplace would not take the listing: a field is missing, too long, or none of those it knows."""

@@ -13,6 +13,7 @@ VERBS = (
     "release",
     "verify",
     "attacks",
+    "audit",
     "simulate",
     "load",
     "outliers",

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from metavox_privacy import budget, release
+from metavox_privacy import budget, cells, release
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.audit import scene as scenes
-from metavox_privacy.audit.scene import Attack, Scene, Tables
+from metavox_privacy.audit.scene import Attack, Fold, Scene, Tables
 from metavox_privacy.budget import AlreadyReleased, LedgerEntry
 from metavox_privacy.cells import Cell
 from metavox_privacy.release import Release, ReleasedTable
+from metavox_privacy.report import Report
 from metavox_privacy.smoothing import spread
 
 _FAR = 8
@@ -148,23 +149,32 @@ def closed(scene: Scene, tables: Tables) -> list[Release]:
     return releases
 
 
-def stage(scene: Scene) -> Stage:
-    """Find the worst target, put a crowd into its cells and sum both worlds."""
+def stage(scene: Scene, fold: Fold | None = None) -> Stage:
+    """Find the worst target, put a crowd into its cells and sum both worlds.
+
+    Args:
+        scene: What is to be played.
+        fold: How reports are summed; by default :func:`metavox_privacy.cells.fold`.
+    """
+
+    def summed(reports: Sequence[Report]) -> Tables:
+        # Looked up when it is called, for a fault may be planted there.
+        return (fold or cells.fold)(reports, scene.schema, scene.tables)
+
     facts = closed(scene, {table.name: {} for table in scene.tables})[0]
     numbers = range(1, scene.keys + 1)
     candidates = [scenes.target(scene, number, last) for number in numbers for last in (False, True)]
-    target = max(candidates, key=lambda reports: _visibility(scene, facts, reports))
-    keys = {key for cells in scenes.summed(scene, target).values() for key in cells}
+    target = max(candidates, key=lambda reports: _visibility(scene, facts, summed(reports)))
+    keys = {key for found in summed(target).values() for key in found}
     crowd = scenes.crowd(scene, keys, _crowd_size(scene, facts))
-    absent = scenes.summed(scene, crowd)
-    present = scenes.summed(scene, [*crowd, *target])
+    absent, present = summed(crowd), summed([*crowd, *target])
     return Stage(scene, facts, absent, present, _moves(scene, absent, present))
 
 
-def _visibility(scene: Scene, facts: Release, target: list[scenes.Report]) -> float:
+def _visibility(scene: Scene, facts: Release, target: Tables) -> float:
     """What the attacker can expect of a target: μ squared, over all parts."""
     empty: Tables = {table.name: {} for table in scene.tables}
-    return sum(_squares(facts, _moves(scene, empty, scenes.summed(scene, target))))
+    return sum(_squares(facts, _moves(scene, empty, target)))
 
 
 def _squares(facts: Release, moves: Mapping[Part, Mapping[CellKey, Move]]) -> list[float]:
@@ -217,10 +227,10 @@ def _variance(table: ReleasedTable, part: Part) -> float:
 def _score(table: ReleasedTable, part: Part, moves: Mapping[CellKey, Move]) -> float:
     """A cell that is not published has no histogram to score, and a count below the threshold."""
     variance = _variance(table, part)
-    cells = {cell.key: cell for cell in table.cells}
+    published = {cell.key: cell for cell in table.cells}
     total = 0.0
     for key, move in moves.items():
-        cell = cells.get(key)
+        cell = published.get(key)
         if not part.metric:
             total += move.score([cell.contributors if cell is not None else table.threshold - 1], variance)
         elif cell is not None:

@@ -18,7 +18,7 @@ from metavox_privacy import budget, cells, mechanism, release, report
 from metavox_privacy.audit import scene as scenes
 from metavox_privacy.audit.scene import Scene, Tables
 from metavox_privacy.budget import Account, Authorization, LedgerEntry
-from metavox_privacy.fields import Metric, Scope, Table
+from metavox_privacy.fields import Scope, Table
 from metavox_privacy.mechanism import GaussianMechanism
 from metavox_privacy.report import Counts, Report
 from metavox_privacy.schema import Schema
@@ -49,14 +49,19 @@ def planted(fault: Fault | None) -> Iterator[None]:
     """Play the shipped code, or with a fault in it, until the end of the block."""
     with ExitStack() as undone:
         for module, name, value in (*_remembered(), *(fault.replaces() if fault else ())):
-            undone.callback(setattr, module, name, getattr(module, name))
+            undone.callback(setattr, module, name, _shipped(module, name))
             setattr(module, name, value)
         yield
 
 
+def _shipped(module: ModuleType, name: str) -> Any:
+    """What a name stands for in a module, of its own or imported; AttributeError where the code has changed."""
+    return getattr(module, name)
+
+
 def _remembered() -> Sequence[Replacement]:
-    """What follows from its arguments alone is computed once, or a trial takes three times as long; noise is not."""
-    return [(mechanism, name, cache(getattr(mechanism, name))) for name in ("_measurement", "_price")]
+    """What follows from its arguments alone is computed once, or a trial takes thrice as long; noise is not."""
+    return [(mechanism, name, cache(_shipped(mechanism, name))) for name in ("_measurement", "_price")]
 
 
 def _parts(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
@@ -93,10 +98,10 @@ def _overspent(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
 
 
 def _noise_halved() -> Sequence[Replacement]:
-    shipped = release.gaussian
+    shipped = _shipped(release, "gaussian")
 
     def halved(*, squared_sensitivity: int, nano_rho: int) -> GaussianMechanism:
-        made = shipped(squared_sensitivity=squared_sensitivity, nano_rho=nano_rho)
+        made: GaussianMechanism = shipped(squared_sensitivity=squared_sensitivity, nano_rho=nano_rho)
         return replace(made, scale=made.scale / 2)
 
     return [(release, "gaussian", halved)]
@@ -136,7 +141,7 @@ def _fixed_seed() -> Sequence[Replacement]:
             noise = random.Random(7)  # noqa: S311  # which is the fault
             return [value + round(noise.gauss(0, self.scale)) for value in values]
 
-    shipped = release.gaussian
+    shipped = _shipped(release, "gaussian")
 
     def seeded(*, squared_sensitivity: int, nano_rho: int) -> GaussianMechanism:
         made = shipped(squared_sensitivity=squared_sensitivity, nano_rho=nano_rho)
@@ -182,14 +187,12 @@ def _units_ignored() -> Sequence[Replacement]:
 
 
 def _weeks_unpriced() -> Sequence[Replacement]:
-    counts, histogram = release.squared_count_sensitivity, release.squared_histogram_sensitivity
-
-    def of_one_histogram(metric: Metric, schema: Schema, weeks: int) -> int:
-        return histogram(metric, schema, 1)
+    counts = _shipped(release, "squared_count_sensitivity")
+    histogram = _shipped(release, "squared_histogram_sensitivity")
 
     return [
         (release, "squared_count_sensitivity", lambda schema, weeks: counts(schema, 1)),
-        (release, "squared_histogram_sensitivity", of_one_histogram),
+        (release, "squared_histogram_sensitivity", lambda metric, schema, weeks: histogram(metric, schema, 1)),
     ]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from metavox_privacy import budget
@@ -16,15 +14,13 @@ from metavox_privacy.fields import Scope
 DELTA = 1e-8
 """The δ at which ε is stated, everywhere in the project."""
 
-_PACKAGE = Path(__file__).parent.parent
-
 
 @dataclass(frozen=True, slots=True)
 class Game:
     """One game, and what its trials prove.
 
     Attributes:
-        name: What the attacker looked at.
+        looks_at: What the attacker looked at.
         scope: How finely the release was cut.
         weeks: How many weeks it was of, the target being in each.
         nano_rho: What the release claims that this costs.
@@ -33,12 +29,18 @@ class Game:
         bound: What was proven.
     """
 
-    name: str
+    looks_at: str
     scope: Scope
     weeks: int
     nano_rho: int
     attack_mu: float | None
     bound: Bound
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other game of an audit."""
+        weeks = "1 week" if self.weeks == 1 else f"{self.weeks} weeks"
+        return f"{self.looks_at}; {self.scope}, {weeks}, ρ = {self.nano_rho / 1e9:.4g}"
 
     @property
     def claimed_mu(self) -> float:
@@ -51,15 +53,26 @@ class Game:
         return self.bound.mu <= self.claimed_mu
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data; a figure that is not finite is null."""
-        estimate = self.bound.estimate
+        """JSON data: ``value`` is the μ that was proven and ``limit`` the one that is claimed."""
+        bound = self.bound
         return {
-            **asdict(self),
-            "bound": {**asdict(self.bound), "estimate": estimate if math.isfinite(estimate) else None},
-            "claimed_mu": self.claimed_mu,
-            "claimed_epsilon": budget.epsilon(self.nano_rho, DELTA),
-            "proven_epsilon": epsilon_of(self.bound.mu, DELTA),
+            "name": self.name,
+            "criterion": "mechanism",
+            "verdict": "pass" if self.passed else "fail",
             "passed": self.passed,
+            "value": _short(bound.mu),
+            "limit": _short(self.claimed_mu),
+            "looks_at": self.looks_at,
+            "scope": self.scope,
+            "weeks": self.weeks,
+            "nano_rho": self.nano_rho,
+            "estimate": _short(bound.estimate) if math.isfinite(bound.estimate) else None,
+            "attack_mu": self.attack_mu and _short(self.attack_mu),
+            "proven_epsilon": _short(epsilon_of(bound.mu, DELTA)),
+            "claimed_epsilon": _short(budget.epsilon(self.nano_rho, DELTA)),
+            "trials": bound.trials,
+            "false_positives": bound.false_positives,
+            "false_negatives": bound.false_negatives,
         }
 
 
@@ -83,8 +96,8 @@ class Plant:
         return not self.game.passed
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {"name": self.name, "says": self.says, "caught": self.caught, "game": self.game.as_json()}
+        """JSON data, with the game's own."""
+        return {"name": self.name, "says": self.says, "caught": self.caught, "gate": self.game.as_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,7 @@ class AuditReport:
         plant_trials: Of each world of a planted fault's game.
         schema_version: The schema that was audited.
         schema_sha256: Its fingerprint.
-        code_sha256: Of the package that was audited, by :func:`code_sha256`.
+        code_sha256: Of the code that was audited, as whoever called for the audit counts it.
         libraries: Versions of what noise is drawn with, by name.
     """
 
@@ -123,27 +136,24 @@ class AuditReport:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """JSON data: ``verdict`` (pass or fail), ``parameters``, the ``gates`` and the ``planted`` faults."""
         return {
+            "verdict": "pass" if self.passed else "fail",
             "passed": self.passed,
             "confidence": self.confidence,
-            "delta": DELTA,
-            "trials": self.trials,
-            "plant_trials": self.plant_trials,
-            "schema_version": self.schema_version,
-            "schema_sha256": self.schema_sha256,
-            "code_sha256": self.code_sha256,
-            "libraries": dict(self.libraries),
-            "games": [game.as_json() for game in self.games],
-            "plants": [plant.as_json() for plant in self.plants],
+            "parameters": {
+                "trials": self.trials,
+                "trials_of_planted": self.plant_trials,
+                "delta": DELTA,
+                "schema_version": self.schema_version,
+                "schema_sha256": self.schema_sha256,
+                "code_sha256": self.code_sha256,
+                "libraries": dict(self.libraries),
+            },
+            "gates": [game.as_json() for game in self.games],
+            "planted": [plant.as_json() for plant in self.plants],
         }
 
 
-def code_sha256() -> str:
-    """SHA-256 over the names and the bytes of every file of this package, in the order of their names."""
-    files = sorted(p for p in _PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    whole = hashlib.sha256()
-    for file in files:
-        content = file.read_bytes()
-        whole.update(f"{file.relative_to(_PACKAGE).as_posix()}\n{len(content)}\n".encode() + content)
-    return whole.hexdigest()
+def _short(number: float) -> float:
+    return float(f"{number:.4g}")

@@ -15,8 +15,8 @@ from metavox_privacy.audit import attack, scene
 from metavox_privacy.audit.attack import Stage
 from metavox_privacy.audit.bound import lower_bound
 from metavox_privacy.audit.planted import FAULTS, Fault, planted
-from metavox_privacy.audit.result import AuditReport, Game, Plant, code_sha256
-from metavox_privacy.audit.scene import Scene
+from metavox_privacy.audit.result import AuditReport, Game, Plant
+from metavox_privacy.audit.scene import Fold, Scene
 from metavox_privacy.fields import Scope
 from metavox_privacy.schema import Schema
 
@@ -47,10 +47,18 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """A scene that is played: by the shipped code, or with a fault in it."""
+    """A scene that is played: by the shipped code, or with a fault in it.
+
+    Attributes:
+        scene: What is played.
+        trials: Releases that are drawn of each world.
+        fold: How its reports are summed, if not by the specification.
+        fault: The name of the fault that is planted, if any.
+    """
 
     scene: Scene
     trials: int
+    fold: Fold | None = None
     fault: str = ""
 
 
@@ -74,6 +82,8 @@ class _Scores:
 def audit(
     schema: Schema,
     *,
+    code_sha256: str,
+    fold: Fold | None = None,
     trials: int = TRIALS,
     plant_trials: int | None = None,
     scopes: Sequence[Scope] = ("full",),
@@ -85,6 +95,8 @@ def audit(
 
     Args:
         schema: What is audited; games are played on a small schema of its tables, metrics, K and units.
+        code_sha256: What is audited, for the report; over all code that sees a report or makes a release.
+        fold: How reports are summed, a function that another process can import; by default the specification.
         trials: Releases that are drawn of each world of a game, eight at least.
         plant_trials: The same for planted faults; by default a quarter, and 1,000 at least.
         scopes: Whose tables are released.
@@ -96,8 +108,8 @@ def audit(
         ValueError: if there are too few trials for a bound.
     """
     plant_trials = plant_trials or max(trials // 4, PLANT_TRIALS)
-    shipped = [Play(one, trials) for one in _scenes(schema, scopes, budgets)]
-    faulty = [Play(fault.scene(schema, scopes[0], CLAIM), plant_trials, fault.name) for fault in FAULTS]
+    shipped = [Play(one, trials, fold) for one in _scenes(schema, scopes, budgets)]
+    faulty = [Play(fault.scene(schema, scopes[0], CLAIM), plant_trials, fault=fault.name) for fault in FAULTS]
     played = play([*shipped, *faulty], jobs, progress)
     games = [game for found in played[: len(shipped)] for game in found]
     plants = [_plant(*pair) for pair in zip(FAULTS, played[len(shipped) :], strict=True)]
@@ -109,7 +121,7 @@ def audit(
         plant_trials,
         schema.version,
         schema.fingerprint,
-        code_sha256(),
+        code_sha256,
         _libraries(),
     )
 
@@ -152,7 +164,7 @@ def _played(chunk: _Chunk) -> tuple[list[tuple[str, int, float | None]], list[li
     """What the scores are about, and those of each trial."""
     faults: Mapping[str, Fault] = {fault.name: fault for fault in FAULTS}
     with planted(faults.get(chunk.play.fault)):
-        stage = attack.stage(chunk.play.scene)
+        stage = attack.stage(chunk.play.scene, chunk.play.fold)
         scores = [stage.trial(present=chunk.present) for _ in range(chunk.trials)]
         return _games(stage), scores
 
@@ -162,10 +174,10 @@ def _games(stage: Stage) -> list[tuple[str, int, float | None]]:
 
 
 def _judged(one: Play, scores: _Scores) -> list[Game]:
-    absent, present = (list(zip(*scores.worlds[world], strict=True)) for world in (False, True))
+    absent, present = (zip(*scores.worlds[world], strict=True) for world in (False, True))
     return [
-        Game(name, one.scene.scope, one.scene.weeks, cost, expected, lower_bound(*worlds, CONFIDENCE))
-        for (name, cost, expected), *worlds in zip(scores.games, absent, present, strict=True)
+        Game(name, one.scene.scope, one.scene.weeks, cost, expected, lower_bound(without, within, CONFIDENCE))
+        for (name, cost, expected), without, within in zip(scores.games, absent, present, strict=True)
     ]
 
 

@@ -7,11 +7,12 @@ has noise of its own, so nothing that a game measures depends on how many keys o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from metavox_privacy import cells, report
+from metavox_privacy import report
 from metavox_privacy.anonymize import CellKey
 from metavox_privacy.cells import Cell
 from metavox_privacy.fields import PURPOSES, Choice, Scope, Table
@@ -32,7 +33,6 @@ _LIMITS = 3
 REQUESTS = 1_000_000
 """What the target asks of its engine in each cell: an installation may be as busy as it likes."""
 
-_TARGET = b"target"
 _SHARES = 1000
 
 
@@ -72,7 +72,7 @@ def whole(schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
 
 
 def parts(schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
-    """A release in which the counts of each table, and each of its metrics, cost ``nano_rho``: all are as visible."""
+    """A release whose every draw, of a table's counts or of a metric, costs ``nano_rho``: all are as visible."""
     draws = sum(1 + len(table.metrics) for table in schema.in_scope(scope))
     share = _SHARES // draws
 
@@ -104,8 +104,8 @@ def small(schema: Schema, keys: int) -> Schema:
 
 
 def target(scene: Scene, number: int, last: bool) -> list[Report]:
-    """What the target sends: a report a week, of so many cells, with all requests in the first or the last bucket."""
-    return [_installation(scene, back, range(number), last, _TARGET) for back in range(scene.weeks)]
+    """What the target sends: a report a week, of so many cells, with all requests in the first or last bucket."""
+    return [_installation(scene, back, range(number), last, _token(back)) for back in range(scene.weeks)]
 
 
 def crowd(scene: Scene, keys: Iterable[CellKey], size: int) -> list[Report]:
@@ -120,13 +120,9 @@ def crowd(scene: Scene, keys: Iterable[CellKey], size: int) -> list[Report]:
 
 
 def is_target(one: Report) -> bool:
-    """Whether a report is the target's."""
-    return one.report_id == report.report_id_of(_TARGET)
-
-
-def summed(scene: Scene, reports: Iterable[Report]) -> Tables:
-    """The sums of reports, by the shipped specification."""
-    return cells.fold(reports, scene.schema, scene.tables)
+    """Whether a report is the target's, of whichever week."""
+    back = next(back for back in itertools.count() if WEEK.before(back) == one.week)
+    return one.report_id == report.report_id_of(_token(back))
 
 
 def _installation(scene: Scene, back: int, numbers: Iterable[int], last: bool, token: bytes) -> Report:
@@ -142,6 +138,11 @@ def _installation(scene: Scene, back: int, numbers: Iterable[int], last: bool, t
     )
     assert made is not None, "an installation without a cell"
     return made
+
+
+def _token(back: int) -> bytes:
+    """What the target's report of a week is named by; as with every report, another one each week."""
+    return f"target {back}".encode()
 
 
 def _all_in_one(buckets: int, last: bool) -> tuple[int, ...]:
