@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +16,9 @@ WIDTHS = ((2.0, 3.2, 5.0), (1.2,), (0.6, 0.9), (0.25, 0.4))
 
 WORSE = 10.0
 """By how much narrower bumps must lower chi-squared to be taken."""
+
+CLEAR = 16.0
+"""By how much bumps must lower chi-squared for there to be a signal; noise alone passes once in 1,000 histograms."""
 
 PENALTY = 1.25
 """How many standard deviations of noise a bucket must add to belong to the support."""
@@ -33,7 +35,7 @@ def first_look(edges: tuple[float, ...], noisy: Array, scale: float) -> Array | 
     if support is None:
         return None
     best: Array | None = None
-    least = math.inf
+    least = float(noisy @ noisy) / scale**2 - CLEAR + WORSE
     for atoms, centres in _dictionaries(edges):
         used = atoms[:, (centres >= support[0]) & (centres < support[1])]
         if used.shape[1] == 0:

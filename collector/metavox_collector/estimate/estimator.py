@@ -1,7 +1,7 @@
 """Noisy spread histogram -> estimate: a first look, the prior about it, the posterior, figures with intervals.
 
-All of this is post-processing: it sees nothing but the release, so it costs no privacy, and the seed of its draws is
-a constant that anybody may know. The same release has the same figures.
+All of this is post-processing: it sees nothing but the release, so it costs no privacy, and the seed of its draws
+is a constant that anybody may know. The same release has the same figures.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ WITHIN = 2.0
 """A figure is given when both ends of its interval are within this factor of it."""
 
 STRETCH = {"p50": 1.3, "p75": 1.3, "p90": 1.3, "p95": 1.3, "p99": 1.3, "mean": 1.4}
-"""By how much the posterior's intervals are widened, in the logarithm. The prior is about a first look of the same
-data, and some truths are sharper than all of it: as drawn, intervals that should hold 95 of 100 hold 88 to 90. These
-factors were found on simulated fleets (``python -m tests.bench.coverage --calibrate``) and tested on others.
+"""By how much the posterior's intervals are widened, in the logarithm. The prior is about a first look at the same
+data, and some truths are sharper than all of it: as drawn, intervals that should hold 95 of 100 hold 88 to 90.
+These factors were found on simulated fleets (``python -m tests.bench.coverage --calibrate``), and others test them.
 """
 
 NEEDS = {"mean": "p95"}
-"""What must be given too: a mean is made by its tail, and of a tail that the noise hides its interval knows nothing."""
+"""What must be given too: a mean is made by its tail, and of a tail that noise hides its interval knows nothing."""
 
 
 def estimate_all(histograms: Iterable[tuple[Metric, Sequence[int], float]]) -> list[Estimate]:
@@ -84,12 +84,10 @@ def intervals(logs: Array) -> tuple[Array, Array, Array]:
 
 
 def _given(low: Array, middle: Array, high: Array) -> dict[str, Figure | None]:
-    clear = dict(zip(FIGURES, np.maximum(middle - low, high - middle) <= math.log(WITHIN), strict=True))
-    values = zip(FIGURES, np.exp(middle), np.exp(low), np.exp(high), strict=True)
+    near = dict(zip(FIGURES, np.maximum(middle - low, high - middle) <= math.log(WITHIN), strict=True))
+    values = zip(FIGURES, np.exp(middle).tolist(), np.exp(low).tolist(), np.exp(high).tolist(), strict=True)
     return {
-        name: Figure(float(value), float(least), float(most))
-        if clear[name] and clear[NEEDS.get(name, name)]
-        else None
+        name: Figure(value, least, most) if near[name] and near[NEEDS.get(name, name)] else None
         for name, value, least, most in values
     }
 

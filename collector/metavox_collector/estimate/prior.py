@@ -1,10 +1,11 @@
 """What a histogram is like before the noise is looked at: a family of log-Gaussian processes about a first look.
 
-The logarithm of a bucket's content is a Gaussian process (Leonard 1978, "Density estimation, stochastic processes and
-prior information"; Riihimäki and Vehtari 2014, "Laplace approximation for logistic Gaussian process density
-estimation and regression"): a mean of a simple shape, with deviations that are alike in neighbouring buckets. Nobody
-knows beforehand how wide the truth is, how rough, how heavy its tails are or how sharply it ends. So each is tried as
-a hypothesis, and the noisy histogram weighs them. The numbers below were chosen by simulation, docs/decisions/0036.
+The logarithm of a bucket's content is a Gaussian process (Leonard 1978, "Density estimation, stochastic processes
+and prior information"; Riihimäki and Vehtari 2014, "Laplace approximation for logistic Gaussian process density
+estimation and regression"): a mean of a simple shape, with deviations that are alike in neighbouring buckets.
+Nobody knows beforehand how wide the truth is, how rough, how heavy its tails are or how sharply it ends. So each is
+tried as a hypothesis, and the noisy histogram weighs them. The numbers below were chosen by simulation
+(docs/decisions/0036).
 """
 
 from __future__ import annotations
@@ -167,8 +168,9 @@ def _covariance(look: _Look, mean: Array, width: float, rough: Roughness) -> Arr
     process = rough.deviation**2 * (1 + apart + apart**2 / 3) * np.exp(-apart)
     place = ((look.places - look.centre) / width).clip(-6, 6)
     steepness = 0.3 * (mean - mean.max()).clip(-12, 0)
-    covariance = process + 1.0 + np.outer(place, place) + np.outer(steepness, steepness)
-    return covariance + 1e-6 * np.trace(covariance) / len(place) * np.eye(len(place))
+    covariance: Array = process + 1.0 + np.outer(place, place) + np.outer(steepness, steepness)
+    covariance += 1e-6 * np.trace(covariance) / len(place) * np.eye(len(place))
+    return covariance
 
 
 def _parts(below: Array, above: Array) -> Array:
@@ -176,4 +178,5 @@ def _parts(below: Array, above: Array) -> Array:
     lower = below[1:] < above[:-1]  # in the lower tail differences of what is below lose no digits, in the upper
     most = np.where(lower, below[1:], above[:-1])  # tail those of what is above
     least = np.where(lower, below[:-1], above[1:])
-    return np.maximum(most + np.log(-np.expm1(np.minimum(least - most, -1e-12))), -40.0)
+    parts: Array = most + np.log(-np.expm1(np.minimum(least - most, -1e-12)))
+    return parts.clip(-40)

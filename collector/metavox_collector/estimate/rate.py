@@ -17,8 +17,7 @@ def estimate_rate(noisy: Array, scale: float) -> Estimate:
     """The share of the second of two buckets.
 
     Both have the same noise, so as a point of the plane they have an angle, whose 95 % interval is exact (Fieller
-    1954). Shares begin at 0, where an angle below means nothing; the upper end is then the one of an angle of 0, and
-    likewise at 1.
+    1954). No share is below 0: an angle below it is taken for 0, and likewise at 1.
 
     Args:
         noisy: Both buckets: it was not so, it was so.
