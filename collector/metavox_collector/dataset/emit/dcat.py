@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from rdflib import DCTERMS, FOAF, PROV, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import ODRL2
@@ -54,6 +55,9 @@ EARTH = URIRef("https://sws.geonames.org/6295630/")
 WEEKLY, OTHER = EU["frequency/WEEKLY"], EU["frequency/OTHER"]
 ENGLISH = EU["language/ENG"]
 
+_KEPT: Final = ":/?#[]@!$&'()*+,;=%~"
+"""What RFC 3986 reserves, which stays as it is in an address that the settings give."""
+
 FORMATS: Final = {
     "parquet": (IANA["application/vnd.apache.parquet"], EU["file-type/PARQUET"], "Apache Parquet"),
     "csv": (IANA["text/csv"], EU["file-type/CSV"], "CSV"),
@@ -92,6 +96,11 @@ def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
     return {PATH: turtle(graph)}
 
 
+def mailto(address: str) -> URIRef:
+    """An e-mail address as RFC 6068 has it."""
+    return URIRef(f"mailto:{quote(address, safe='@+')}")
+
+
 def _say(graph: Graph, subject: URIRef, kind: Node, facts: Mapping[URIRef, Node | None]) -> None:
     graph.add((subject, RDF.type, kind))
     for predicate, value in facts.items():
@@ -110,16 +119,15 @@ def _concept(graph: Graph, concept: URIRef, kind: Node, label: str) -> URIRef:
 
 def _agents(graph: Graph, dataset: Dataset) -> None:
     publisher = dataset.publisher
-    homepage = URIRef(publisher.url) if publisher.url else None
+    homepage = URIRef(quote(publisher.url, safe=_KEPT)) if publisher.url else None
     _say(graph, PUBLISHER, FOAF.Agent, {FOAF.name: Literal(publisher.name), FOAF.homepage: homepage})
     if homepage is not None:
         graph.add((homepage, RDF.type, FOAF.Document))
-    mail = URIRef(f"mailto:{publisher.email}")
-    facts: dict[URIRef, Node | None] = {
-        VCARD.fn: Literal(publisher.name),
-        VCARD.hasEmail: mail,
-        VCARD.hasURL: homepage,
-    }
+        facts: dict[URIRef, Node | None] = {
+            VCARD.fn: Literal(publisher.name),
+            VCARD.hasEmail: mailto(publisher.email),
+            VCARD.hasURL: homepage,
+        }
     _say(graph, CONTACT, VCARD.Organization, facts)
     graph.add((CONTACT, RDF.type, VCARD.Kind))
 
