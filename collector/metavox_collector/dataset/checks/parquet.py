@@ -40,9 +40,9 @@ def validate(pack: Pack) -> list[str]:
 def read(pack: Pack, path: str) -> pa.Table:
     """A Parquet file; raises Unusable if it is missing or none."""
     try:
-        return pq.read_table(pa.BufferReader(content(pack, path)))
+        return pq.ParquetFile(pa.BufferReader(content(pack, path))).read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Unusable(f"{path}: no Parquet: {error}") from None
+        raise Unusable(f"{path}: no Parquet: {str(error).splitlines()[0]}") from None
 
 
 def _of_table(pack: Pack, described: dict[str, Any], table: dict[str, Any]) -> Iterator[str]:
@@ -153,24 +153,27 @@ def _row(
 def _measured(row: dict[str, Any], metric: dict[str, Any]) -> Iterator[str]:
     if row["unit"] != metric["unit"]:
         yield f"unit is {row['unit']!r}, that of {metric['name']} {metric['unit']!r}"
-    if len(row["noisy"]) != metric["spread_buckets"]:
-        yield f"noisy has {len(row['noisy'])} numbers, {metric['name']} {metric['spread_buckets']}"
+    numbers = sum(number is not None for number in row["noisy"])
+    if (numbers, len(row["noisy"])) != (metric["spread_buckets"], metric["spread_buckets"]):
+        yield f"noisy has {numbers} numbers, {metric['name']} {metric['spread_buckets']}"
     yield from _histogram(row["histogram"], metric)
     for name in FIGURES:
         yield from _interval(row, name, possible=(name == "share") == metric["rate"])
     given = [row[name] for name in _QUANTILES if row[name] is not None]
     if any(a > b for a, b in itertools.pairwise(given)):
         yield "quantiles do not ascend"
-    if row["share"] is not None and not 0 <= row["share_low"] <= row["share_high"] <= 1:
+    if any(row[name] is not None and not 0 <= row[name] <= 1 for name in ("share", "share_low", "share_high")):
         yield "share is not between 0 and 1"
 
 
-def _histogram(shares: Sequence[float] | None, metric: dict[str, Any]) -> Iterator[str]:
+def _histogram(shares: Sequence[float | None] | None, metric: dict[str, Any]) -> Iterator[str]:
     if shares is None:
         return
     if len(shares) != metric["buckets"]:
         yield f"histogram has {len(shares)} buckets, {metric['name']} {metric['buckets']}"
-    elif any(not 0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-4):
+    elif any(share is None or not 0 <= share <= 1 for share in shares) or not math.isclose(
+        math.fsum(filter(None, shares)), 1, abs_tol=1e-4
+    ):
         yield "histogram is not of shares that add up to 1"
 
 

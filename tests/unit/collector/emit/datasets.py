@@ -84,7 +84,7 @@ def _history(release: Release, *, sandbox: bool) -> tuple[LedgerEntry, ...]:
 
 def _released(table: Table, cells: int, weeks: int, rng: np.random.Generator) -> ReleasedTable:
     vocabularies = [_KEYS.get(name, SCHEMA.dimension[name].vocabulary[:3]) for name in table.dimensions]
-    keys = [tuple(str(v[i // 3**n % len(v)]) for n, v in enumerate(vocabularies)) for i in range(cells)]
+    keys = list(itertools.islice(itertools.product(*vocabularies), cells))
     size = math.prod(len(SCHEMA.dimension[name].vocabulary) for name in table.dimensions)
     count_scale = _scale(squared_count_sensitivity(SCHEMA, weeks), table.count_permille)
     scales = {
