@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from metavox_collector.dataset.emit import csv, parquet
+from metavox_collector.dataset import gdpr
+from metavox_collector.dataset.emit import (
+    card,
+    contract,
+    croissant,
+    csv,
+    datasheet,
+    dcat,
+    dictionary,
+    frictionless,
+    licences,
+    listing,
+    parquet,
+)
 from metavox_collector.dataset.facts import facts
 from metavox_collector.dataset.model import Dataset
 from metavox_collector.dataset.paths import parquet_path
 from metavox_collector.pack.inputs import Inputs
 from metavox_collector.proof import canonical, raw
 from metavox_collector.proof.parameters import made_by, parameters
-from metavox_collector.proof.paths import ATTACKS, AUDIT, LEDGER, PARAMETERS, RELEASE
+from metavox_collector.proof.paths import ATTACKS, AUDIT, LEDGER, PARAMETERS, RELEASE, WORDS
+from metavox_collector.proof.words import words
 from metavox_privacy.notice import notice_hashes
 
 
@@ -67,14 +81,27 @@ def documents(dataset: Dataset, inputs: Inputs, data: Mapping[str, bytes]) -> di
 
 def _parts(dataset: Dataset, inputs: Inputs, data: Mapping[str, bytes]) -> Iterator[Mapping[str, bytes]]:
     yield proof(dataset, inputs)
+    yield dictionary.emit(dataset)
+    yield gdpr.emit(dataset, inputs.audit, inputs.attacks, inputs.operations)
+    if dataset.purpose == "publish":  # nobody agreed to the others' being offered to anybody
+        yield card.emit(dataset)
+        yield croissant.emit(dataset, data)
+        yield frictionless.emit(dataset, data)
+        yield dcat.emit(dataset, data)
+        yield contract.emit(dataset)
+        yield licences.emit(dataset)
+        yield listing.emit(dataset, data)
+        yield datasheet.emit(dataset)
 
 
 def proof(dataset: Dataset, inputs: Inputs) -> dict[str, bytes]:
     """What a stranger holds the release against."""
+    stated = parameters(dataset, inputs.documents)
     return {
         RELEASE: raw.release_bytes(dataset.release),
         LEDGER: raw.ledger_bytes(dataset.history),
-        PARAMETERS: canonical.legible(parameters(dataset, inputs.documents)),
+        PARAMETERS: canonical.legible(stated),
         AUDIT: canonical.legible(inputs.audit),
         ATTACKS: canonical.legible(inputs.attacks),
+        WORDS: words(dataset, stated, inputs.audit, inputs.attacks),
     }

@@ -11,15 +11,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from metavox_collector.dataset.code import this_code
 from metavox_collector.dataset.model import Dataset, dataset_of
 from metavox_collector.errors import NotReleased, ReleaseRefused
-from metavox_collector.pack import compose
+from metavox_collector.pack import compose, reports
 from metavox_collector.pack.inputs import Inputs
+from metavox_collector.pack.reports import Report, Work
 from metavox_collector.pack.write import write
 from metavox_collector.proof import keys
 from metavox_collector.proof.envelope import seal
 from metavox_collector.proof.paths import SIGNATURE, SIGNING_KEY
-from metavox_collector.store import Database, LabelledRelease
-from metavox_privacy.budget import LedgerEntry
+from metavox_collector.store import Database, LabelledRelease, Transaction
+from metavox_privacy.budget import LedgerEntry, releases_in
 from metavox_privacy.fields import Purpose
+from metavox_privacy.release import Release
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
 
@@ -30,13 +32,33 @@ class Kept:
 
     Attributes:
         labelled: The release.
+        before: The one before it, for the same purpose and of the same schema; None if there is none.
         history: The whole ledger.
         schema: The declaration it was made from.
     """
 
     labelled: LabelledRelease
+    before: Release | None
     history: Sequence[LedgerEntry]
     schema: Schema
+
+    def reports(self, audit: Path | None, attacks: Path | None, work: Work) -> tuple[Report, Report]:
+        """The audit's and the attacks' report: from files, or else made now.
+
+        Raises:
+            ReleaseRefused: if a file is of other software or another kind of release, or a report refutes a claim.
+        """
+        release, schema = self.labelled.release, self.schema
+        audited = reports.report_from(audit) if audit else reports.audited(release, schema, work)
+        _refuse("the audit", [*reports.audit_problems(audited, release, schema)])
+        attacked = reports.report_from(attacks) if attacks else reports.attacked(release, schema, work)
+        try:
+            attacked = reports.with_release(attacked, release, self.before, schema)
+        except (KeyError, TypeError) as error:
+            raise ReleaseRefused(f"{attacks} holds no report of attacks: {error!r}") from None
+        _refuse("the attacks", [*reports.attack_problems(attacked, release, schema)])
+        _refuse("the reports", [*reports.of_other_software(audited, attacked, this_code())])
+        return audited, attacked
 
     def dataset(self, inputs: Inputs) -> Dataset:
         """All that is published of it; raises LedgerBroken if the ledger is not whole or says otherwise."""
@@ -60,6 +82,7 @@ def kept(database: Database, week: Week, purpose: Purpose) -> Kept:
     with database.read() as transaction:
         labelled = transaction.release(week, purpose)
         history = transaction.ledger()
+        before = _before(transaction, history, week, purpose)
     if labelled is None:
         raise NotReleased(f"week {week} has no release for '{purpose}'; 'metavox-collector close' makes one")
     if labelled.release.schema_version != database.schema.version:
@@ -73,7 +96,25 @@ def kept(database: Database, week: Week, purpose: Purpose) -> Kept:
             f"the release of {week} for '{purpose}' was withdrawn by ledger entry {about[-1].sequence}; nothing "
             "of it is published again"
         )
-    return Kept(labelled, history, database.schema)
+    return Kept(labelled, before, history, database.schema)
+
+
+def _before(
+    transaction: Transaction, history: Sequence[LedgerEntry], week: Week, purpose: Purpose
+) -> Release | None:
+    version = transaction.schema.version
+    earlier = [
+        entry.week
+        for entry in releases_in(history)
+        if entry.purpose == purpose and entry.week < week and entry.schema_version == version
+    ]
+    found = transaction.release(max(earlier), purpose) if earlier else None
+    return None if found is None else found.release
+
+
+def _refuse(what: str, problems: list[str]) -> None:
+    if problems:
+        raise ReleaseRefused(f"{what} did not pass, so nothing was written: {'; '.join(problems)}")
 
 
 def pack_of(dataset: Dataset, inputs: Inputs, key: Ed25519PrivateKey) -> dict[str, bytes]:

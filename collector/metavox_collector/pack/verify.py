@@ -9,12 +9,12 @@ from pathlib import Path
 from metavox_collector.dataset.code import Code, this_code
 from metavox_collector.dataset.model import Dataset, dataset_of
 from metavox_collector.dataset.paths import parquet_path
-from metavox_collector.pack import compose, drawn, figures, ledger
+from metavox_collector.pack import compose, drawn, figures, formats, ledger, reports
 from metavox_collector.pack.inputs import Inputs, inputs_from
 from metavox_collector.pack.opened import Opened, Unreadable, opened
 from metavox_collector.proof import folder
 from metavox_collector.proof.integrity import Integrity, Pinned, examine
-from metavox_collector.proof.paths import PARAMETERS, SIGNATURE, SIGNING_KEY
+from metavox_collector.proof.paths import ATTACKS, AUDIT, PARAMETERS, SIGNATURE, SIGNING_KEY
 from metavox_collector.proof.problem import Problem
 from metavox_collector.store import LabelledRelease
 from metavox_privacy.budget import LedgerBroken
@@ -87,6 +87,8 @@ def _contents(pack: Opened, integrity: Integrity, notes: list[str]) -> Iterator[
         return
     yield from drawn.check_parameters(pack, dataset.statement, synthetic=dataset.synthetic)
     yield from _predicate(dataset, integrity)
+    yield from _reports(dataset, pack)
+    yield from formats.check(pack)
     yield from figures.check(dataset, pack.files)
     yield from _documents(dataset, inputs, pack, notes)
 
@@ -102,6 +104,15 @@ def _dataset(pack: Opened, inputs: Inputs) -> Dataset:
     return dataset_of(
         labelled, pack.history, pack.schema, publisher=inputs.publisher, issued=inputs.issued, code=code
     )
+
+
+def _reports(dataset: Dataset, pack: Opened) -> Iterator[Problem]:
+    for words in reports.audit_problems(pack.audit, dataset.release, pack.schema):
+        yield Problem(AUDIT, words)
+    for words in reports.attack_problems(pack.attacks, dataset.release, pack.schema):
+        yield Problem(ATTACKS, words)
+    for words in reports.of_other_software(pack.audit, pack.attacks, dataset.code):
+        yield Problem(PARAMETERS, words)
 
 
 def _predicate(dataset: Dataset, integrity: Integrity) -> Iterator[Problem]:

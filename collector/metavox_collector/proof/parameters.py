@@ -186,8 +186,9 @@ def _figures(dataset: Dataset) -> Iterable[dict[str, Any]]:
                 "table": table.name,
                 "metric": metric,
                 "cells": len(rows),
-                f"cells_with_{central}": len(given),
-                "share_of_contributions_with_it": round(with_figure / total, 4) if total > 0 else None,
+                "figure": central,
+                "cells_with_figure": len(given),
+                "share_of_contributions": round(with_figure / total, 4) if total > 0 else None,
             }
 
 
