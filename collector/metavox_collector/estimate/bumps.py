@@ -18,7 +18,7 @@ WORSE = 10.0
 """By how much narrower bumps must lower chi-squared to be taken."""
 
 CLEAR = 16.0
-"""By how much bumps must lower chi-squared for there to be a signal; noise alone passes once in 1,000 histograms."""
+"""By how much bumps must lower chi-squared for there to be a signal; noise alone does once in 1,000 times."""
 
 PENALTY = 1.25
 """How many standard deviations of noise a bucket must add to belong to the support."""

@@ -67,8 +67,9 @@ def possible_truths(metric: Metric, noisy: Array, scale: float) -> Array | None:
     look = first_look(metric.edges, noisy, scale)
     if look is None:
         return None
-    family = family_about(look, axis_of(metric.edges))
-    spreading = axis_of(metric.edges).spreading
+    axis = axis_of(metric.edges)
+    family = family_about(look, axis, float(look.sum()) * math.sqrt(squared_norm(metric)) / scale)
+    spreading = axis.spreading
     kept = slice(family.first, family.first + len(family.start))
     reached = slice(kept.start, kept.stop + len(spreading) - metric.buckets)
     found = np.zeros((DRAWS, metric.buckets))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_expit, log_ndtr
+from scipy.stats import t as student
 
 from metavox_collector.estimate.axis import Array, Axis
 
@@ -62,8 +63,11 @@ BOX_OUTSIDE = -10.0
 LEAST_WIDTH = 0.3
 """No first look is taken to be narrower, in buckets."""
 
-SPARE = 6
-"""How many buckets are looked at on both sides of the first look's 99 %."""
+LEAST_SPARE = 6
+SIGNAL_A_BUCKET = 8.0
+"""How many buckets are looked at on both sides of the first look's 99 %: one for so much signal, and at least six.
+Further out noise is all that can be found, and a tail made of it would be longer than any that is there.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,12 +104,19 @@ _Hypothesis = tuple[Array, Array, float]
 """A mean of total 1 (logarithms), a covariance, the logarithm of a weight."""
 
 
-def family_about(look: Array, axis: Axis) -> Family:
-    """The hypotheses about a histogram, given its first look (buckets,) in units."""
+def family_about(look: Array, axis: Axis, signal: float) -> Family:
+    """The hypotheses about a histogram.
+
+    Args:
+        look: The first look at it (buckets,), in units.
+        axis: Where the buckets lie.
+        signal: How clear of the noise the histogram is; the clearer, the further its tails are followed.
+    """
+    spare = max(LEAST_SPARE, round(signal / SIGNAL_A_BUCKET))
     total = look.sum()
     below = np.concatenate(([0.0], np.cumsum(look / total)))
     low, high, top = np.interp((0.005, 0.995, 0.97), below, np.arange(len(below)))
-    first, end = max(int(low) - SPARE, 0), min(int(high) + SPARE + 1, len(look))
+    first, end = max(int(low) - spare, 0), min(int(high) + spare + 1, len(look))
     ends, places = axis.ends / axis.unit, axis.places
     centre = float(look @ places / total)
     width = max(float(np.sqrt(look @ (places - centre) ** 2 / total)), LEAST_WIDTH)
@@ -130,10 +141,9 @@ def _whole(look: _Look) -> Iterator[_Hypothesis]:
         bell = _parts(log_ndtr(u), log_ndtr(-u))
         for rough in SMOOTH:
             yield bell, _covariance(look, bell, width, rough), 0.0
-        u *= np.pi / np.sqrt(3)  # the logistic distribution's standard deviation
-        logistic = _parts(log_expit(u), log_expit(-u))
+        heavier = _student(u) if relative == 1 else _logistic(u)
         for rough in HEAVY:
-            yield logistic, _covariance(look, logistic, width, rough), HEAVY_WEIGHT
+            yield heavier, _covariance(look, heavier, width, rough), HEAVY_WEIGHT
 
 
 def _edged(look: _Look) -> Iterator[_Hypothesis]:
@@ -160,6 +170,18 @@ def _boxes(look: _Look) -> Iterator[_Hypothesis]:
         mean = np.full(buckets, BOX_OUTSIDE)
         mean[max(start, 0) : max(start + length, 0)] = -np.log(length)
         yield mean, covariance, 0.0
+
+
+def _logistic(u: Array) -> Array:
+    """Tails that fall like those of an exponential distribution."""
+    scaled = u * np.pi / np.sqrt(3)  # of the same standard deviation as the bell
+    return _parts(log_expit(scaled), log_expit(-scaled))
+
+
+def _student(u: Array) -> Array:
+    """Tails that fall like a power of the logarithm: Student's distribution of 3 degrees of freedom."""
+    scaled = u * 1.3  # rather than of the same standard deviation, which its tails make: of a similar middle
+    return _parts(student.logcdf(scaled, 3), student.logsf(scaled, 3))
 
 
 def _covariance(look: _Look, mean: Array, width: float, rough: Roughness) -> Array:
