@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -48,6 +49,18 @@ class Proportion:
         if self.successes == self.trials:
             return 1.0
         return float(beta.ppf(1 - alpha, self.successes + 1, self.trials - self.successes))
+
+
+def difference(one: Proportion, other: Proportion) -> tuple[float, float]:
+    """Lower and upper bound of one rate less another, independent one.
+
+    Newcombe 1998 ("Interval estimation for the difference between independent proportions"), method 10, with the
+    wider bounds of Clopper and Pearson in place of Wilson's.
+    """
+    gap = one.rate - other.rate
+    below = math.hypot(one.rate - one.low(), other.high() - other.rate)
+    above = math.hypot(one.high() - one.rate, other.rate - other.low())
+    return gap - below, gap + above
 
 
 def mean_high(events: int, trials: int, alpha: float = ALPHA) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metavox_collector.proof.attacks.bounds import ALPHA, Proportion, advantage, true_positives
+from metavox_collector.proof.attacks.bounds import ALPHA, Proportion, advantage, difference, true_positives
 from metavox_collector.proof.attacks.trials import OUT, Floats, Integers, Trials
 from metavox_collector.proof.attacks.verdicts import Measured
 
@@ -118,11 +118,5 @@ def _count(said: Booleans) -> Proportion:
 
 
 def _difference(one: Proportion, other: Proportion, limit: float) -> Measured:
-    """One rate beyond the other, each bound at half of the error that is allowed."""
-    return Measured(
-        one.rate - other.rate,
-        one.low(ALPHA / 2) - other.high(ALPHA / 2),
-        one.high(ALPHA / 2) - other.low(ALPHA / 2),
-        limit,
-        one.trials + other.trials,
-    )
+    """One rate beyond the other."""
+    return Measured(one.rate - other.rate, *difference(one, other), limit, one.trials + other.trials)

@@ -17,14 +17,16 @@ PLACES = 500
 """Lone installations in one release."""
 
 
-def lone_in_world(parameters: Parameters, lone: int, publish: Publish) -> tuple[Measured, Measured]:
+def lone_in_world(
+    parameters: Parameters, lone: int, publish: Publish, chance: np.random.Generator | None = None
+) -> tuple[Measured, Measured]:
     """Installations that are alone in their cell, where nobody else reports anything.
 
     Returns:
         How many of their cells are published, and by how much more than by chance their speed is guessed: from
         their cell's histogram where that is published, else as one guesses who knows nothing.
     """
-    chance = np.random.default_rng()
+    chance = chance or np.random.default_rng()
     world = World(parameters, PLACES, crowded=False)
     shown = right = trials = 0
     limit = 1.0

@@ -54,10 +54,12 @@ class Trials:
         return evidence
 
 
-def trials(parameters: Parameters, pairs: int, publish: Publish) -> Trials:
-    """Release pairs of weeks until so many targets were looked for, or a few more."""
+def trials(
+    parameters: Parameters, pairs: int, publish: Publish, chance: np.random.Generator | None = None
+) -> Trials:
+    """Release pairs of weeks until so many targets were looked for, or a few more; chance says who is there."""
     world = World(parameters, PLACES)
-    chance = np.random.default_rng()
+    chance = chance or np.random.default_rng()
     return joined(_pair(world, chance, publish) for _ in range(-(-pairs // PLACES)))
 
 
