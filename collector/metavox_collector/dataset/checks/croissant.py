@@ -1,6 +1,6 @@
 """Croissant: what the specification requires, which mlcroissant does not all ask for, and agreement with the data.
 
-mlcroissant 1.1 loads a record whose name and licence were removed, and trusts the hash of a local file.
+mlcroissant 1.1 loads a record whose name and licence were removed, and a column that no field names.
 """
 
 from __future__ import annotations
