@@ -123,11 +123,11 @@ def _agents(graph: Graph, dataset: Dataset) -> None:
     _say(graph, PUBLISHER, FOAF.Agent, {FOAF.name: Literal(publisher.name), FOAF.homepage: homepage})
     if homepage is not None:
         graph.add((homepage, RDF.type, FOAF.Document))
-        facts: dict[URIRef, Node | None] = {
-            VCARD.fn: Literal(publisher.name),
-            VCARD.hasEmail: mailto(publisher.email),
-            VCARD.hasURL: homepage,
-        }
+    facts: dict[URIRef, Node | None] = {
+        VCARD.fn: Literal(publisher.name),
+        VCARD.hasEmail: mailto(publisher.email),
+        VCARD.hasURL: homepage,
+    }
     _say(graph, CONTACT, VCARD.Organization, facts)
     graph.add((CONTACT, RDF.type, VCARD.Kind))
 
