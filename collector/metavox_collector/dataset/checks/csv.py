@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
@@ -89,7 +89,7 @@ def _list(written: str) -> list[Any]:
     return value
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[str], Any]] = {
     "string": str,
     "int64": int,
     "double": float,

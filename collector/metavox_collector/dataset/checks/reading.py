@@ -73,5 +73,5 @@ def _refuse(constant: str) -> None:
 
 @cache
 def _validator(schema: str) -> Draft202012Validator:
-    stated = files("metavox_collector.dataset.checks").joinpath("schemas", f"{schema}.json")
+    stated = files("metavox_collector.dataset.checks").joinpath("schemas").joinpath(f"{schema}.json")
     return Draft202012Validator(json.loads(stated.read_text(encoding="utf-8")))

@@ -160,7 +160,7 @@ def _record_set(table: DatasetTable) -> dict[str, Any]:
 
 
 def _field(table: DatasetTable, column: Column) -> dict[str, Any]:
-    field = {
+    field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{table.name}/{column.name}",
         "name": column.name,
