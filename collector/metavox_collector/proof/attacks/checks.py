@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from scipy.stats import chi2
 
-from metavox_collector.proof.attacks.bounds import ALPHA
+from metavox_collector.proof.attacks.bounds import Proportion
 from metavox_collector.proof.attacks.parameters import Parameters
 from metavox_collector.proof.attacks.verdicts import Gate, Measured
 from metavox_privacy.cells import squared_count_sensitivity, squared_histogram_sensitivity
@@ -17,7 +17,7 @@ from metavox_privacy.release import Release, ReleasedTable, threshold
 from metavox_privacy.schema import Schema
 
 OUTER = 8
-"""How many numbers at either end of a histogram are looked at: times and sizes that hardly anybody has."""
+"""How many numbers at either end of a histogram are looked at: times and sizes that few have."""
 
 
 def checked(release: Release, before: Release | None, schema: Schema) -> Iterator[Gate]:
@@ -36,23 +36,22 @@ def checked(release: Release, before: Release | None, schema: Schema) -> Iterato
         "derived from schema, K, weeks and nano-ρ",
         [weaker for declared, table in pairs for weaker in _weaker(declared, table, parameters)],
     )
-    numbers = [
-        (value / table.histogram_scales[name]) ** 2
-        for _, table in pairs
-        for cell in table.cells
-        for name, histogram in cell.histograms.items()
-        for value in _outer(histogram)
-    ]
     yield _noise(
         "noise is in the published numbers",
         "Is there less noise than declared in the first and last numbers of the published histograms?",
-        numbers,
+        (
+            sum(value**2 for value in end) / table.histogram_scales[name] ** 2
+            for _, table in pairs
+            for cell in table.cells
+            for name, histogram in cell.histograms.items()
+            for end in _ends(histogram)
+        ),
     )
     if before is not None:
         yield _noise(
             "noise is new in each release",
-            "Do this release and the one before differ by less than two independent draws of noise would?",
-            list(_changes(before, release)),
+            "Do this release and the one before differ there by less than two independent draws of noise would?",
+            _changes(before, release),
         )
 
 
@@ -89,7 +88,7 @@ def _weaker(declared: Table, table: ReleasedTable, parameters: Parameters) -> It
 
 
 def _changes(before: Release, release: Release) -> Iterator[float]:
-    """The squares of what changed in the outer numbers of cells that both publish, in the two draws' variance."""
+    """For each end of a histogram that both publish the squares of what changed, in the two draws' variance."""
     for old, new in zip(before.tables, release.tables, strict=False):
         if old.name != new.name or old.dimensions != new.dimensions:
             continue
@@ -99,32 +98,28 @@ def _changes(before: Release, release: Release) -> Iterator[float]:
                 continue
             for name in cell.histograms.keys() & found[cell.key].histograms.keys():
                 variance = old.histogram_scales[name] ** 2 + new.histogram_scales[name] ** 2
-                both = zip(_outer(found[cell.key].histograms[name]), _outer(cell.histograms[name]), strict=True)
-                yield from ((b - a) ** 2 / variance for a, b in both)
+                pairs = zip(_ends(found[cell.key].histograms[name]), _ends(cell.histograms[name]), strict=True)
+                for one, other in pairs:
+                    yield sum((b - a) ** 2 for a, b in zip(one, other, strict=True)) / variance
 
 
-def _outer(histogram: tuple[int, ...]) -> tuple[int, ...]:
-    return histogram if len(histogram) <= 2 * OUTER else histogram[:OUTER] + histogram[-OUTER:]
+def _ends(histogram: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The numbers at both ends; none of a rate, which has no place where nobody is."""
+    return (histogram[:OUTER], histogram[-OUTER:]) if len(histogram) > 2 * OUTER else ()
 
 
-def _noise(name: str, question: str, squares: list[float]) -> Gate:
-    """Whether squares, in units of their variance, are smaller together than noise is but once in a thousand times.
+def _noise(name: str, question: str, squares: Iterable[float]) -> Gate:
+    """Whether more ends than half have a sum of squares, in units of the variance, below the median of noise alone.
 
-    Whoever reports something there adds to them and never takes away, for noise does not know of it.
+    Whoever reports something there adds to the squares and never takes away, for noise does not know of it. And an
+    end that many report in says nothing of all others.
     """
-    n = len(squares)
-    least = float(chi2.ppf(ALPHA, n)) / n if n else 0.0
-    found = sum(squares) / n if n else 1.0
-    # "Exceeds" is a lower end above the limit; so what is measured is how much is missing to the declared variance.
-    measured = Measured(1 - found, least - found, 1 - found, 0.0, n)
-    return Gate(
-        name,
-        "the release itself",
-        question,
-        "the value is the part of the declared variance that is missing; chance explains what is below the limit",
-        measured,
-        None,
-    )
+    median = float(chi2.ppf(0.5, OUTER))
+    below = [square < median for square in squares]
+    found = Proportion(sum(below), len(below))
+    limit_from = "half of all ends: what is measured is how many have less than the median of noise alone"
+    measured = Measured(found.rate, found.low(), found.high(), 0.5, found.trials)
+    return Gate(name, "the release itself", question, limit_from, measured, None)
 
 
 def _none(name: str, question: str, limit_from: str, found: Iterable[bool]) -> Gate:
