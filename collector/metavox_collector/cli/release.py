@@ -12,10 +12,11 @@ from metavox_collector import settings
 from metavox_collector.cli.options import Config, Db, Now, PurposeOption, WeekOption, clock_of
 from metavox_collector.dataset.gdpr.operations import operations_of
 from metavox_collector.errors import ReleaseRefused
-from metavox_collector.pack import reports
 from metavox_collector.pack.inputs import Inputs
 from metavox_collector.pack.publisher import publisher_of
 from metavox_collector.pack.release import kept, write_pack
+from metavox_collector.pack.reports import Work
+from metavox_collector.pack.write import require_free
 from metavox_collector.proof import keys
 from metavox_collector.store import Database
 from metavox_privacy.schema import SCHEMA
@@ -45,13 +46,11 @@ def release(
         publisher = publisher_of(chosen, sandbox=database.sandbox)
     finally:
         database.dispose()
-    inputs = Inputs(
-        publisher=publisher,
-        issued=clock().date(),
-        operations=operations_of(chosen),
-        audit=reports.report_from(audit),
-        attacks=reports.report_from(attacks),
-    )
-    target = write_pack(found.dataset(inputs), inputs, signing, out)
+    issued = clock().date()
+    dataset = found.dataset(publisher, issued)
+    require_free(out / dataset.name)  # before minutes are spent on the reports
+    audited, attacked = found.reports(audit, attacks, Work())
+    inputs = Inputs(publisher, issued, operations_of(chosen), audited, attacked)
+    target = write_pack(dataset, inputs, signing, out)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"wrote {target}")
+    console.print(f"wrote {target}, signed by key {keys.key_id(signing.public_key())}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from metavox_collector.dataset.code import this_code
-from metavox_collector.dataset.model import Dataset, dataset_of
+from metavox_collector.dataset.model import Dataset, Publisher, dataset_of
 from metavox_collector.errors import NotReleased, ReleaseRefused
 from metavox_collector.pack import compose, reports
 from metavox_collector.pack.inputs import Inputs
@@ -60,14 +61,14 @@ class Kept:
         _refuse("the reports", [*reports.of_other_software(audited, attacked, this_code())])
         return audited, attacked
 
-    def dataset(self, inputs: Inputs) -> Dataset:
+    def dataset(self, publisher: Publisher, issued: date) -> Dataset:
         """All that is published of it; raises LedgerBroken if the ledger is not whole or says otherwise."""
         return dataset_of(
             self.labelled,
             self.history,
             self.schema,
-            publisher=inputs.publisher,
-            issued=inputs.issued,
+            publisher=publisher,
+            issued=issued,
             code=this_code(),
         )
 

@@ -14,6 +14,7 @@ from metavox_collector.proof import canonical
 from metavox_collector.proof.attacks import Effort, Parameters, attack
 from metavox_collector.proof.attacks.checks import checked, shown
 from metavox_collector.proof.attacks.run import GAMES
+from metavox_collector.proof.audit import as_staged
 from metavox_collector.proof.canonical import NotCanonical
 from metavox_privacy.audit import TRIALS
 from metavox_privacy.audit import audit as play
@@ -50,6 +51,7 @@ def audited(release: Release, schema: Schema, work: Work) -> Report:
     return play(
         schema,
         code_sha256=this_code().sha256,
+        fold=as_staged,
         trials=work.trials,
         plant_trials=work.plant_trials,
         scopes=(release.scope,),
