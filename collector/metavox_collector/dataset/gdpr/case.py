@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from metavox_collector.dataset.facts import period
-from metavox_collector.dataset.gdpr.gates import Gate, gates_of
+from metavox_collector.dataset.gdpr.gates import Gate, Plant, gates_of, plants_of
 from metavox_collector.dataset.gdpr.operations import Operations
 from metavox_collector.dataset.gdpr.statements import Document, Section, canonical
 from metavox_collector.dataset.model import Dataset
@@ -62,10 +62,15 @@ class Case:
         """What the audit and the attacks measured."""
         return (*gates_of(self.audit, "audit"), *gates_of(self.attacks, "attacks"))
 
+    @cached_property
+    def plants(self) -> tuple[Plant, ...]:
+        """The faults that the audit had to catch."""
+        return plants_of(self.audit)
+
     @property
     def holds(self) -> bool:
-        """Whether every measurement is within its limit."""
-        return all(gate.passed for gate in self.gates)
+        """Whether every measurement is within its limit, by an audit that misses no planted fault."""
+        return all(gate.passed for gate in self.gates) and all(plant.caught for plant in self.plants)
 
     @cached_property
     def sources(self) -> Mapping[str, str]:

@@ -53,7 +53,7 @@ def _destroyed(case: Case) -> tuple[Fact, ...]:
             "code: metavox_collector.close",
         ),
         derived(
-            "What older weeks had staged and no close had come for went with it.",
+            "What older weeks had staged, and no close had come for, was destroyed right after it.",
             "code: metavox_collector.close",
         ),
         derived(

@@ -19,7 +19,7 @@ from metavox_collector.dataset.gdpr.processor_terms import processor_terms
 from metavox_collector.dataset.gdpr.questions import questions
 from metavox_collector.dataset.gdpr.record import record
 from metavox_collector.dataset.gdpr.rights import rights
-from metavox_collector.dataset.gdpr.statements import canonical
+from metavox_collector.dataset.gdpr.statements import legible
 from metavox_collector.dataset.gdpr.transfers import transfers
 from metavox_collector.dataset.gdpr.vocabulary import vocabulary
 from metavox_collector.dataset.model import Dataset
@@ -59,12 +59,12 @@ def emit(
     files = {
         **{f"{document.name}.json": document.as_json() for document in documents},
         **{f"{document.name}.md": document.as_markdown() for document in documents},
-        "dpia.json": canonical(assessment),
+        "dpia.json": legible(assessment),
         "dpia.md": cnil.in_words(assessment),
-        "dpv.jsonld": canonical(vocabulary(case)),
+        "dpv.jsonld": legible(vocabulary(case)),
     }
     listed = index(case, documents, assessment, {name: _sha256(content) for name, content in files.items()})
-    files |= {"index.json": canonical(listed), "README.md": index_in_words(listed)}
+    files |= {"index.json": legible(listed), "README.md": index_in_words(listed)}
     return {FOLDER + name: content for name, content in sorted(files.items())}
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from metavox_collector.dataset.gdpr import cnil, destruction, notices, processor_terms, record, rights, transfers
-from metavox_collector.dataset.gdpr.anonymisation import CRITERIA, verdict
+from metavox_collector.dataset.gdpr.anonymisation import BESIDE, CRITERIA, cost, verdict
 from metavox_collector.dataset.gdpr.case import Case
 from metavox_collector.dataset.gdpr.cnil import Answer
+from metavox_collector.dataset.gdpr.gates import Gate
 from metavox_collector.dataset.gdpr.measures import Measure, Risk, measures_of
 from metavox_collector.dataset.gdpr.statements import Document, Fact, confirm, derived
 
@@ -94,7 +95,7 @@ def _context(case: Case) -> dict[int, Answer]:
 def _life_cycle(case: Case) -> tuple[Fact, ...]:
     return (
         derived("On the machine: a request becomes a count of closed words.", "code: metavox_privacy.anonymize"),
-        derived("In the week after: one report is sent.", "code: metavox_privacy.report"),
+        derived("In the week after: one report is sent.", "code: metavox.telemetry.upload"),
         derived("At the collector: it is checked and staged.", "code: metavox_collector.stage"),
         derived(
             f"From {case.operations.grace_days} days after the week's end: sums, noise, threshold, ledger, "
@@ -182,21 +183,24 @@ def _figures(case: Case, risk: Risk) -> tuple[Fact, ...]:
     """This release's measurements, where they speak to a risk."""
     if risk != "access":
         return ()
-    mechanism = [gate for gate in case.gates if gate.criterion == "mechanism"]
     return (
-        *(
-            derived(
-                f"{gate.name}: measured {_number(gate.value)}, permitted {_number(gate.limit)}, "
-                f"{'within' if gate.passed else 'beyond'} the limit.",
-                "proof: audit.json",
-            )
-            for gate in mechanism
+        derived(
+            f"What one installation in the period can lose by this release: {cost(case.release.nano_rho)}.",
+            case.entry_source,
         ),
+        *(_measured(gate) for gate in case.gates if gate.criterion == "mechanism"),
         *(
-            derived(f"{criterion.capitalize()}: {fact.statement}", fact.source)
-            for criterion in CRITERIA
-            for fact in (verdict([gate for gate in case.gates if gate.criterion == criterion]),)
+            derived(f"{criterion.capitalize()}: {verdict(case, criterion).statement}", "proof: attacks.json")
+            for criterion in (*CRITERIA, *BESIDE)
         ),
+    )
+
+
+def _measured(gate: Gate) -> Fact:
+    return derived(
+        f"{gate.name}: μ is {gate.at_least:.4g} at least, {gate.limit:.4g} is permitted; "
+        f"{'within' if gate.passed else 'beyond'} the limit.",
+        "proof: audit.json",
     )
 
 
@@ -217,10 +221,6 @@ def _residual(case: Case, risk: Risk) -> tuple[Fact, ...]:
 
 def _by_article(document: Document) -> dict[str, tuple[Fact, ...]]:
     return {section.article: section.facts for section in document.sections}
-
-
-def _number(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.4g}"
 
 
 _RISKS: Final[dict[Risk, dict[str, tuple[Fact, ...]]]] = {

@@ -38,13 +38,18 @@ def index(
         "files": dict(files),
         "sources": dict(case.sources),
         "statuses": dict(STATUSES),
-        "open": [*_open(documents), *_open_in(assessment)],
+        "open": tasks(documents, assessment),
     }
 
 
 def index_in_words(content: Mapping[str, Any]) -> bytes:
     """The same as Markdown."""
     return ("\n".join(_lines(content)) + "\n").encode()
+
+
+def tasks(documents: Sequence[Document], assessment: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the controller still has to confirm or to fill in, in every document."""
+    return [*_open(documents), *_open_in(assessment)]
 
 
 def _open(documents: Sequence[Document]) -> Iterator[dict[str, str]]:
@@ -58,7 +63,7 @@ def _open(documents: Sequence[Document]) -> Iterator[dict[str, str]]:
             }
 
 
-def _open_in(assessment: cnil.Form) -> Iterator[dict[str, str]]:
+def _open_in(assessment: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for comment in assessment["comments"]:
         status, _, statement = comment["description"].removeprefix(cnil.TASK).partition(": ")
         yield {
@@ -71,8 +76,8 @@ def _open_in(assessment: cnil.Form) -> Iterator[dict[str, str]]:
 
 def _lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield from ("# GDPR file", "")
-    yield "Made with the release from the collector's settings, schema, ledger and proof. It is no legal advice. It is"
-    yield "complete when the controller has confirmed and filled in what the last section lists."
+    yield "Made with the release from the collector's settings, schema, ledger and proof. It is no legal advice. It"
+    yield "is complete when the controller has confirmed and filled in what the last section lists."
     yield ""
     yield from table([{"of": name, "is": value} for name, value in content["release"].items()])
     yield from ("", "## Documents", "", *table(content["documents"]))

@@ -136,7 +136,8 @@ def _at_the_collector(case: Case) -> Iterator[Measure]:
     yield Measure(
         "Backups without reports",
         derived(
-            "The regular backup holds releases and the ledger and no reports; it is made after each close.",
+            "A backup holds releases and the ledger, and reports only where an operator asks for them in order "
+            "to move the collector.",
             "code: metavox_collector.operate.backup",
         ),
         ("access", "disappearance"),
@@ -182,8 +183,9 @@ def _in_the_release(case: Case) -> Iterator[Measure]:
     yield Measure(
         "Audit and attacks on each release",
         derived(
-            f"{len(case.gates)} measurements with limits, of an audit and of simulated attacks, go with the "
-            f"release; {sum(gate.passed for gate in case.gates)} are within their limits.",
+            f"{sum(gate.passed for gate in case.gates)} of {len(case.gates)} measurements, of an audit and of "
+            "simulated attacks, are within their limits; the audit caught "
+            f"{sum(plant.caught for plant in case.plants)} of {len(case.plants)} planted faults.",
             "proof: audit.json and attacks.json",
         ),
         ("access",),

@@ -7,7 +7,7 @@ from typing import Final
 
 from metavox_collector.dataset.gdpr.case import Case
 from metavox_collector.dataset.gdpr.operations import EEA
-from metavox_collector.dataset.gdpr.record import processors
+from metavox_collector.dataset.gdpr.record import named, processors
 from metavox_collector.dataset.gdpr.statements import Document, Fact, Section, confirm, derived, fill
 from metavox_privacy.retention import KEPT_AT_COLLECTOR
 
@@ -101,11 +101,7 @@ def processor_terms(case: Case) -> Document:
 
 
 def _parties(case: Case) -> tuple[Fact, ...]:
-    publisher = case.dataset.publisher
-    return (
-        derived(f"Controller: {publisher.name}, {publisher.address}.", "setting: controller_name"),
-        *processors(case),
-    )
+    return (*named(case), *processors(case))
 
 
 def _matter(case: Case) -> tuple[Fact, ...]:

@@ -39,20 +39,31 @@ def record(case: Case) -> Document:
     )
 
 
-def controller(case: Case) -> tuple[Fact, ...]:
-    """Who is responsible, as the settings say."""
+def named(case: Case) -> tuple[Fact, ...]:
+    """The controller as the settings name it: name, address, how it is written to."""
     publisher = case.dataset.publisher
-    country = publisher.country
-    facts = [
+    if case.dataset.synthetic:
+        words = f"Synthetic: nobody's data went into it, and no controller answers for it; {publisher.name}."
+        return (derived(words, "release: label"),)
+    return (
         declared(publisher.name, "controller_name", "The controller is ", "."),
         declared(publisher.address, "controller_address", "Postal address: "),
         declared(publisher.email, "controller_email", "Electronic address: "),
-        declared(publisher.url, "controller_url", "Website: "),
-        declared(country, "controller_country", "Country of establishment: "),
-        declared(publisher.dpo, "dpo_contact", "Data protection officer: "),
-        confirm("There is no joint controller (Art. 26)."),
-    ]
-    if country and country not in EEA:
+    )
+
+
+def controller(case: Case) -> tuple[Fact, ...]:
+    """Who is responsible, and who stands beside them."""
+    publisher = case.dataset.publisher
+    facts = [*named(case)]
+    if not case.dataset.synthetic:
+        facts += [
+            declared(publisher.url, "controller_url", "Website: "),
+            declared(publisher.country, "controller_country", "Country of establishment: "),
+            declared(publisher.dpo, "dpo_contact", "Data protection officer: "),
+        ]
+    facts.append(confirm("There is no joint controller (Art. 26)."))
+    if publisher.country and publisher.country not in EEA:
         facts.append(fill("Representative in the Union (Art. 27), for the controller is not established there: …"))
     return tuple(facts)
 
@@ -149,7 +160,10 @@ def time_limits(case: Case) -> tuple[Fact, ...]:
     """How long anything is kept: the promise to everybody, and this collector's setting."""
     return (
         *(
-            derived(f"{what}, {where}: {how_long}.", "code: metavox_privacy.retention")
+            derived(
+                f"In the words in which people are told: “{what}, {where}: {how_long}”.",
+                "code: metavox_privacy.retention",
+            )
             for what, where, how_long in RETENTION
         ),
         derived(
@@ -181,7 +195,7 @@ def processors(case: Case) -> tuple[Fact, ...]:
 def _dimension(dimension: Dimension) -> Fact:
     words = dimension.vocabulary
     return derived(
-        f"{dimension.name} ({dimension.attribute}): one of {len(words)} public words. Needed because "
+        f"{dimension.name} ({dimension.attribute}): one of {len(words)} public words. Why: "
         f"{dimension.reason}. Sensitivity {dimension.sensitivity}. Recorded before "
         f"{dimension.expires.isoformat()}, for {' and '.join(dimension.purposes)}.",
         f"schema: {dimension.name}",
@@ -190,8 +204,8 @@ def _dimension(dimension: Dimension) -> Fact:
 
 def _metric(metric: Metric) -> Fact:
     return derived(
-        f"{metric.name} ({metric.attribute}): a histogram of {metric.buckets} buckets, in {metric.unit}. Needed "
-        f"for {metric.reason}. Sensitivity {metric.sensitivity}. Recorded before {metric.expires.isoformat()}, "
+        f"{metric.name} ({metric.attribute}): a histogram of {metric.buckets} buckets, in {metric.unit}. Why: "
+        f"{metric.reason}. Sensitivity {metric.sensitivity}. Recorded before {metric.expires.isoformat()}, "
         f"for {' and '.join(metric.purposes)}.",
         f"schema: {metric.name}",
     )

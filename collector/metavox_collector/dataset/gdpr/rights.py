@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from metavox_collector.dataset.gdpr.case import Case
-from metavox_collector.dataset.gdpr.statements import Document, Fact, Section, confirm, declared, derived
+from metavox_collector.dataset.gdpr.record import named
+from metavox_collector.dataset.gdpr.statements import Document, Fact, Section, confirm, derived
 
 VERSION: Final = "1.0"
 
@@ -58,7 +59,7 @@ def _modalities(case: Case) -> tuple[Fact, ...]:
             "metavox telemetry receipt, journal, preview, export, off, off --delete.",
             "code: metavox_privacy.receipt_graph",
         ),
-        declared(case.dataset.publisher.email, "controller_email", "Who writes to the controller writes to "),
+        *named(case),
         confirm("Requests that arrive otherwise are answered within a month (Art. 12(3)), as the runbook says."),
     )
 

@@ -101,7 +101,7 @@ class Document:
 
     def as_json(self) -> bytes:
         """The document for machines; there is one form."""
-        return canonical({"document": self.name, **asdict(self)})
+        return legible(asdict(self))
 
     def as_markdown(self) -> bytes:
         """The document for people."""
@@ -152,9 +152,14 @@ def document_of(content: Mapping[str, Any]) -> Document:
     return Document(*words, release=content["release"], sections=sections)
 
 
+def legible(content: object) -> bytes:
+    """JSON for files: in the order in which it was made, indented, UTF-8, with a line's end at the end."""
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def canonical(content: object) -> bytes:
-    """JSON of one form: sorted, indented, UTF-8, with a line's end at the end."""
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """JSON for hashes, of which there is one form."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
 
 
 def plain(text: str) -> str:

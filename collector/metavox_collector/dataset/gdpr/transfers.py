@@ -31,7 +31,7 @@ def _sending() -> tuple[Fact, ...]:
         derived(
             "A report goes from the person's machine to the address that they have set, and to no other one: the "
             "software has none built in, and follows no redirect.",
-            "code: metavox_privacy.consent",
+            "code: metavox.telemetry.upload.transport",
         ),
         confirm(
             "That a person sends their own data to a controller abroad is no transfer in the sense of Chapter "

@@ -60,7 +60,7 @@ TERMS: Final = frozenset(
     [f"dpv:{name}" for group in (_CLASSES, _VALUES, _MEASURES, _PROPERTIES) for name in group.split()]
     + [f"eu-gdpr:{name}" for name in _PROVISIONS.split()]
 )
-"""Every term of DPV 2 that is used, as its published tables had them in November 2026; a check holds to this list."""
+"""Every term of DPV 2 that is used, as its published tables had them in November 2026; a check holds to it."""
 
 _BROADER: Final[Mapping[Purpose, list[str]]] = {
     "improve": ["dpv:ImproveExistingProductsAndServices"],
