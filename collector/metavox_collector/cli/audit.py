@@ -19,8 +19,11 @@ from metavox_collector.operate.files import new_file
 from metavox_collector.proof import canonical
 from metavox_collector.proof.audit import NIGHT, audit_this_code
 from metavox_collector.settings import Settings
-from metavox_privacy.audit import TRIALS, AuditReport, Game, Plant
+from metavox_privacy.audit import TRIALS, AuditReport, Game
 from metavox_privacy.fields import PURPOSES
+
+_ROOM = 112
+"""Columns that the table takes; a narrower terminal wraps its lines, where the table would cut names."""
 
 
 def audit(
@@ -43,7 +46,7 @@ def audit(
 ) -> None:
     """Try to tell releases with one installation more from releases without it, better than ρ allows.
 
-    The same games are played on the code with faults planted in it. Exit status 1 if what the shipped code claims is
+    The same games are played on the code with faults planted in it. Exit status 1 if a claim of the shipped code is
     refuted, or if a fault is not found and so the games show nothing.
     """
     chosen = settings.load(config)
@@ -81,17 +84,20 @@ def _show(report: AuditReport, *, as_json: bool) -> None:
     if as_json:
         print(canonical.legible(report.as_json()).decode(), end="")  # noqa: T201  # for another program
         return
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, _ROOM)
+    games = [(game.looks_at, game, "pass" if game.passed else "REFUTED") for game in report.games]
+    plants = [(plant.name, plant.game, "caught" if plant.caught else "NOT CAUGHT") for plant in report.plants]
+    console.print(_table("the attacker looks at", games))
+    console.print()
+    console.print(_table("planted fault", plants))
     console.print(
-        _table("what the attacker looks at", [(game.looks_at, game, _passed(game)) for game in report.games])
+        f"\n{'pass' if report.passed else 'FAIL'}: {sum(game.passed for game in report.games)} of {len(games)} "
+        f"claims stand, {sum(plant.caught for plant in report.plants)} of {len(plants)} planted faults are caught"
     )
-    console.print(_table("planted fault", [(plant.name, plant.game, _caught(plant)) for plant in report.plants]))
-    caught = sum(plant.caught for plant in report.plants)
-    passed = sum(game.passed for game in report.games)
     console.print(
-        f"{'pass' if report.passed else 'FAIL'}: {passed} of {len(report.games)} claims stand, {caught} of "
-        f"{len(report.plants)} planted faults are caught; each bound holds with {report.confidence:.1%} confidence, "
-        f"{report.trials:,} trials a world, {report.plant_trials:,} of planted faults"
+        f"each μ is proven with {report.confidence:.1%} confidence, by {report.trials:,} trials of each world "
+        f"({report.plant_trials:,} of planted faults)"
     )
 
 
@@ -102,11 +108,3 @@ def _table(first: str, rows: list[tuple[str, Game, str]]) -> Table:
         mus = (f"{mu:.3f}" if mu < float("inf") else "all told" for mu in figures)
         table.add_row(name, game.scope, str(game.weeks), f"{game.nano_rho / 1e9:.4g}", *mus, verdict)
     return table
-
-
-def _passed(game: Game) -> str:
-    return "pass" if game.passed else "REFUTED"
-
-
-def _caught(plant: Plant) -> str:
-    return "caught" if plant.caught else "NOT CAUGHT"

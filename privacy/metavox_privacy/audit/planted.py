@@ -65,15 +65,15 @@ def _remembered() -> Sequence[Replacement]:
 
 
 def _parts(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
-    return scenes.parts(schema, scope, 1, nano_rho)
+    return scenes.parts(schema, scope, 1, nano_rho, tables=1)
 
 
 def _four_weeks(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
-    return scenes.parts(schema, scope, 4, nano_rho)
+    return scenes.parts(schema, scope, 4, nano_rho, tables=1)
 
 
-def _whole(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
-    return scenes.whole(schema, scope, 1, nano_rho)
+def _all_counts(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
+    return scenes.counts("whole", schema, scope, 1, nano_rho)
 
 
 def _counts(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
@@ -218,7 +218,7 @@ FAULTS = (
     Fault(
         "threshold on the true count", "whether a cell is published is not noisy", _published, _k_on_the_true_count
     ),
-    Fault("a week released twice", "the ledger forgets what was released", _whole, _released_twice),
+    Fault("a week released twice", "the ledger forgets what was released", _all_counts, _released_twice),
     Fault("kernel not priced", "units are spread, and priced as if they were not", _parts, _kernel_unpriced),
     Fault("weights ignored", "a report with K cells has all units in each", _parts, _weights_ignored),
     Fault("requests for units", "who asks more weighs more", _parts, _units_ignored),

@@ -147,10 +147,11 @@ def play(plays: Sequence[Play], jobs: int = 1, progress: Progress | None = None)
 def _scenes(schema: Schema, scopes: Sequence[Scope], budgets: Sequence[int]) -> Iterator[Scene]:
     for scope in scopes:
         for weeks in WEEKS:
-            yield scene.parts(schema, scope, weeks, CLAIM)
+            # Tables of shares differ in nothing but their words: one period tells enough of them.
+            yield scene.parts(schema, scope, weeks, CLAIM, tables=None if weeks == 1 else 1)
             yield scene.whole(schema, scope, weeks, CLAIM)
             yield scene.counts("published", schema, scope, weeks, CLAIM)
-            yield scene.counts("noise", schema, scope, weeks, CLAIM)
+        yield scene.counts("noise", schema, scope, 1, CLAIM)
         yield from (scene.whole(schema, scope, 1, nano_rho) for nano_rho in budgets)
 
 

@@ -71,16 +71,15 @@ def whole(schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
     return Scene("whole", small(schema, schema.cells_per_report + 1), scope, weeks, nano_rho)
 
 
-def parts(schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
-    """A release whose every draw, of a table's counts or of a metric, costs ``nano_rho``: all are as visible."""
-    draws = sum(1 + len(table.metrics) for table in schema.in_scope(scope))
-    share = _SHARES // draws
-
-    def even(table: Table) -> Table:
-        return replace(table, count_permille=share, metrics=dict.fromkeys(table.metrics, share))
-
-    cut = _with_tables(small(schema, schema.cells_per_report + 1), scope, even)
-    return Scene("parts", cut, scope, weeks, nano_rho * _SHARES // share)
+def parts(schema: Schema, scope: Scope, weeks: int, nano_rho: int, tables: int | None = None) -> Scene:
+    """A release, of the first tables only if so wished, whose every draw costs ``nano_rho``: all are as visible."""
+    cut = small(schema, schema.cells_per_report + 1)
+    released = cut.in_scope(scope)[:tables]
+    share = _SHARES // sum(1 + len(table.metrics) for table in released)
+    even = tuple(
+        replace(table, count_permille=share, metrics=dict.fromkeys(table.metrics, share)) for table in released
+    )
+    return Scene("parts", replace(cut, tables=even, coarse_tables=even), scope, weeks, nano_rho * _SHARES // share)
 
 
 def counts(attack: Attack, schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
@@ -93,14 +92,13 @@ def counts(attack: Attack, schema: Schema, scope: Scope, weeks: int, nano_rho: i
 def small(schema: Schema, keys: int) -> Schema:
     """The schema with few words and buckets, and with keys of one dimension, of which there are so many."""
     words = Choice(tuple(f"word {number}" for number in range(keys - 2)))  # every vocabulary has two more
-    cut = replace(
+    return replace(
         schema,
         dimensions=tuple(replace(dimension, kind=words) for dimension in schema.dimensions),
         metrics=tuple(replace(metric, edges=metric.edges[:1]) for metric in schema.metrics),
+        tables=_of_one_dimension(schema.tables),
+        coarse_tables=_of_one_dimension(schema.coarse_tables),
     )
-    for scope in ("full", "coarse"):
-        cut = _with_tables(cut, scope, lambda table: replace(table, dimensions=table.dimensions[:1]))
-    return cut
 
 
 def target(scene: Scene, number: int, last: bool) -> list[Report]:
@@ -150,6 +148,5 @@ def _all_in_one(buckets: int, last: bool) -> tuple[int, ...]:
     return (*empty, REQUESTS) if last else (REQUESTS, *empty)
 
 
-def _with_tables(schema: Schema, scope: Scope, change: Callable[[Table], Table]) -> Schema:
-    changed = tuple(change(table) for table in schema.in_scope(scope))
-    return replace(schema, tables=changed) if scope == "full" else replace(schema, coarse_tables=changed)
+def _of_one_dimension(tables: Sequence[Table]) -> tuple[Table, ...]:
+    return tuple(replace(table, dimensions=table.dimensions[:1]) for table in tables)
