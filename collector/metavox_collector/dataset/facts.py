@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from metavox_collector.dataset.licences import EXPRESSION
 from metavox_collector.dataset.model import DatasetTable
 from metavox_collector.dataset.statement import Statement
 from metavox_collector.store import ReleaseSummary
@@ -47,6 +48,12 @@ def privacy(release: Release, schema: Schema) -> dict[str, Any]:
         "units_per_histogram": schema.units,
         "rho": release.nano_rho / 1e9,
     }
+
+
+def licence(release: Release) -> str:
+    """Under what a release may be used, as an SPDX expression; ``NONE`` for one that was not made to be "
+    "published."""
+    return EXPRESSION if release.purpose == "publish" else "NONE"
 
 
 def privacy_unit(weeks: int) -> str:

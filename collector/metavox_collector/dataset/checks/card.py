@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from metavox_collector.dataset.checks.dictionary import dictionary
+from metavox_collector.dataset.checks.links import broken
 from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import CARD
@@ -23,7 +24,10 @@ def validate(pack: Pack) -> list[str]:
         described = dictionary(pack)
     except Unusable as error:
         return error.problems
-    return [f"{CARD}: {problem}" for problem in (*_front(front, described), *_body(body, described))]
+    return [
+        f"{CARD}: {problem}"
+        for problem in (*_front(front, described), *_body(body, described), *broken(body, pack))
+    ]
 
 
 def _parts(card: str) -> tuple[dict[str, Any], str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
+from metavox_collector.dataset.checks.links import broken
 from metavox_collector.dataset.checks.reading import Pack, Unusable, text
 from metavox_collector.dataset.paths import DATASHEET
 
@@ -71,7 +72,10 @@ def validate(pack: Pack) -> list[str]:
         described = dictionary(pack)
     except Unusable as error:
         return error.problems
-    return [f"{DATASHEET}: {problem}" for problem in (*_sections(sheet), *_facts(sheet, described))]
+    return [
+        f"{DATASHEET}: {problem}"
+        for problem in (*_sections(sheet), *_facts(sheet, described), *broken(sheet, pack))
+    ]
 
 
 def _sections(sheet: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import yaml
 
 from metavox_collector.dataset import paths, words
 from metavox_collector.dataset.citation import citation
+from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.emit.render import render
 from metavox_collector.dataset.facts import DELTA, costs, privacy_unit
 from metavox_collector.dataset.licences import COMMUNITY, LICENCES
@@ -40,7 +41,8 @@ class Headline:
 
 
 def emit(dataset: Dataset) -> dict[str, bytes]:
-    """Write the card."""
+    """Write the card; raises NotAllowed for a release that was not made to be published."""
+    offered(dataset)
     front = yaml.safe_dump(front_matter(dataset), sort_keys=False, allow_unicode=True, width=110)
     return {paths.CARD: f"---\n{front}---\n\n{_body(dataset)}".encode()}
 

@@ -14,6 +14,7 @@ from metavox_collector.dataset import words
 from metavox_collector.dataset.citation import citation
 from metavox_collector.dataset.columns import Column
 from metavox_collector.dataset.emit.json_text import encode
+from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import first_day, last_day, primary_key
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY, POLICY_PATH
 from metavox_collector.dataset.model import Dataset, DatasetTable
@@ -60,7 +61,12 @@ DATA_TYPES = {
 
 
 def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Describe the data files of a pack, whose bytes are in ``data`` by path."""
+    """Describe the data files of a pack, whose bytes are in ``data`` by path.
+
+    Raises:
+        NotAllowed: for a release that was not made to be published.
+    """
+    offered(dataset)
     described = {
         "@context": dict(CONTEXT),
         "@type": "sc:Dataset",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metavox_collector.dataset import paths, words
+from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.emit.render import render
 from metavox_collector.dataset.facts import costs, period
 from metavox_collector.dataset.licences import LICENCES
@@ -37,7 +38,8 @@ class MetricFacts:
 
 
 def emit(dataset: Dataset) -> dict[str, bytes]:
-    """Write the datasheet."""
+    """Write the datasheet; raises NotAllowed for a release that was not made to be published."""
+    offered(dataset)
     text = render(
         "datasheet.md.j2",
         dataset=dataset,

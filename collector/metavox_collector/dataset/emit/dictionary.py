@@ -6,8 +6,7 @@ from typing import Any
 
 from metavox_collector.dataset.columns import Column
 from metavox_collector.dataset.emit.json_text import encode
-from metavox_collector.dataset.facts import costs, facts, primary_key, privacy
-from metavox_collector.dataset.licences import EXPRESSION
+from metavox_collector.dataset.facts import costs, facts, licence, primary_key, privacy
 from metavox_collector.dataset.model import Dataset, DatasetTable
 from metavox_collector.dataset.paths import DICTIONARY, csv_path, parquet_path
 from metavox_privacy.fields import Metric
@@ -32,7 +31,7 @@ def dictionary(dataset: Dataset) -> dict[str, Any]:
             "url": dataset.publisher.url,
             "email": dataset.publisher.email,
         },
-        "licence": EXPRESSION,
+        "licence": licence(dataset.release),
         "code": {"version": dataset.code.version, "sha256": dataset.code.sha256},
         "release": facts(dataset.release, synthetic=dataset.synthetic),
         "privacy": {**privacy(dataset.release, dataset.schema), **costs(dataset.statement)},

@@ -13,6 +13,7 @@ from typing import Any
 from metavox_collector.dataset import words
 from metavox_collector.dataset.columns import Column
 from metavox_collector.dataset.emit.json_text import encode
+from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import primary_key
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.model import Dataset, DatasetTable
@@ -32,7 +33,12 @@ TYPES = {
 
 
 def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Describe the data files of a pack, whose bytes are in ``data`` by path."""
+    """Describe the data files of a pack, whose bytes are in ``data`` by path.
+
+    Raises:
+        NotAllowed: for a release that was not made to be published.
+    """
+    offered(dataset)
     described = {
         "$schema": f"{PROFILES}/datapackage.json",
         "name": dataset.name.lower(),

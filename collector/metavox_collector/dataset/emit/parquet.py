@@ -13,8 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from metavox_collector.dataset.columns import Column
-from metavox_collector.dataset.facts import costs, facts
-from metavox_collector.dataset.licences import EXPRESSION
+from metavox_collector.dataset.facts import costs, facts, licence
 from metavox_collector.dataset.model import Dataset, DatasetTable
 from metavox_collector.dataset.paths import parquet_path
 
@@ -47,7 +46,7 @@ def metadata_of(dataset: Dataset, table: DatasetTable) -> dict[str, str]:
         "question": table.question,
         "publisher": dataset.publisher.name,
         "issued": dataset.issued.isoformat(),
-        "licence": EXPRESSION,
+        "licence": licence(dataset.release),
         **facts(dataset.labelled.release, synthetic=dataset.synthetic),
         **costs(dataset.statement),
     }

@@ -7,17 +7,33 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from metavox_collector.dataset.emit import card, croissant, csv, datasheet, dictionary, frictionless, parquet
+from metavox_collector.dataset.emit import (
+    card,
+    croissant,
+    csv,
+    datasheet,
+    dictionary,
+    frictionless,
+    licences,
+    parquet,
+)
 from metavox_collector.dataset.model import Dataset
 
 Pack: TypeAlias = Mapping[str, bytes]
 
+_OTHERS = dict.fromkeys(
+    ("gdpr/dpia.md", "gdpr/notice.md", "proof/attacks.json", "proof/ledger.json", "proof/release.json"), b"not ours"
+)
+
 
 def pack_of(dataset: Dataset) -> dict[str, bytes]:
-    """The data, and the documents that describe it."""
+    """The data, and the documents that describe it; of what else a pack has, the files that these name."""
     data = {**parquet.emit(dataset), **csv.emit(dataset)}
-    described = {**dictionary.emit(dataset), **croissant.emit(dataset, data), **frictionless.emit(dataset, data)}
-    return {**data, **described, **card.emit(dataset), **datasheet.emit(dataset)}
+    pack = {**data, **dictionary.emit(dataset)}
+    if dataset.purpose != "publish":
+        return pack
+    pack |= {**croissant.emit(dataset, data), **frictionless.emit(dataset, data)}
+    return {**pack, **card.emit(dataset), **datasheet.emit(dataset), **licences.emit(dataset), **_OTHERS}
 
 
 def written(pack: Pack, directory: Path) -> Path:

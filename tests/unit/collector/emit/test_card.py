@@ -93,6 +93,14 @@ BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
     "no front matter": (lambda p: {**p, CARD: b"# MetaVox\n"}, "no YAML between two lines"),
     "no YAML": (lambda p: {**p, CARD: b"---\na: [\n---\n"}, "its front matter is no YAML"),
     "a list": (lambda p: {**p, CARD: b"---\n- a\n---\n"}, "is not of type 'object'"),
+    "licence not there": (
+        lambda p: {k: v for k, v in p.items() if k != "licences/commercial.md"},
+        "sends its reader to licences/commercial.md, which is not in the pack",
+    ),
+    "no proof there": (
+        lambda p: {k: v for k, v in p.items() if not k.startswith("proof/")},
+        "sends its reader to proof/, which is not in the pack",
+    ),
     "no licence": (front(lambda f: f.pop("license")), "'license' is a required property"),
     "other licence": (front(lambda f: f.update(license="mit")), "'cdla-permissive-2.0' was expected"),
     "no configs": (front(lambda f: f.pop("configs")), "'configs' is a required property"),

@@ -48,6 +48,10 @@ BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
     "missing": (lambda p: {k: v for k, v in p.items() if k != SHEET}, "missing"),
     "empty": (lambda p: {**p, SHEET: b""}, "its sections are none"),
     "a section gone": (lambda p: replaced(p, SHEET, "## 5. Uses", "### 5. Uses"), "its sections are 1. Motivation"),
+    "no impact assessment": (
+        lambda p: {k: v for k, v in p.items() if k != "gdpr/dpia.md"},
+        "sends its reader to gdpr/dpia.md, which is not in the pack",
+    ),
     "no measurement": (
         lambda p: replaced(p, SHEET, "**Synthetic:", "**Measured:"),
         "whether the release is synthetic",
