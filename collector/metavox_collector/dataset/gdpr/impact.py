@@ -10,6 +10,7 @@ from metavox_collector.dataset.gdpr.case import Case
 from metavox_collector.dataset.gdpr.cnil import Answer
 from metavox_collector.dataset.gdpr.gates import Gate
 from metavox_collector.dataset.gdpr.measures import Measure, Risk, measures_of
+from metavox_collector.dataset.gdpr.risks import ITEM_OF, RISKS
 from metavox_collector.dataset.gdpr.statements import Document, Fact, confirm, derived
 
 VERSION: Final = "1.0"
@@ -31,7 +32,7 @@ def impact(case: Case) -> cnil.Form:
     measures = measures_of(case)
     return cnil.form(
         pia,
-        {**_context(case), **_principles(case), **_risks(case, measures)},
+        {**_context(case), **_proportionality(case), **_controls(case), **_risks(case, measures)},
         tuple((measure.title, measure.fact) for measure in measures),
         f"{case.dataset.issued.isoformat()}T00:00:00.000Z",
     )
@@ -79,7 +80,7 @@ def _context(case: Case) -> dict[int, Answer]:
         123: Answer(
             (
                 derived(
-                    "The person's own machine: a journal for its owner alone.", "code: metavox_privacy.retention"
+                    "The person's own machine: a journal for its owner alone.", "code: metavox.telemetry.journal"
                 ),
                 derived(
                     "The collector's processes, which keep nothing, and its database "
@@ -109,10 +110,9 @@ def _life_cycle(case: Case) -> tuple[Fact, ...]:
     )
 
 
-def _principles(case: Case) -> dict[int, Answer]:
-    shown, treated = _by_article(notices.notices(case)), _by_article(rights.rights(case))
-    terms = _by_article(processor_terms.processor_terms(case))
-    schema = case.dataset.schema
+def _proportionality(case: Case) -> dict[int, Answer]:
+    shown = _by_article(notices.notices(case))
+    fields = record.fields_of(case.dataset.schema)
     return {
         211: Answer((*record.purposes(), *shown["13(1)(c)"])),
         212: Answer(
@@ -121,38 +121,31 @@ def _principles(case: Case) -> dict[int, Answer]:
                 confirm("The same answer covers storing on the person's machine; see open-questions.md."),
             )
         ),
-        213: Answer(
-            tuple(
-                derived(f"{field.name}: {field.reason}.", f"schema: {field.name}")
-                for field in (*schema.dimensions, *schema.metrics)
-            )
-        ),
-        214: Answer(
-            (
-                derived(
-                    "A report is whole and of the schema, or it is rejected.", "code: metavox_collector.receive"
-                ),
-                derived(
-                    "Figures stand beside intervals that account for the noise.", "code: metavox_collector.estimate"
-                ),
-                derived(
-                    "What is wrong with a release is said by a correction in the ledger.",
-                    "code: metavox_privacy.budget",
-                ),
-            )
-        ),
+        213: Answer(tuple(derived(f"{one.name}: {one.reason}.", f"schema: {one.name}") for one in fields)),
+        214: Answer(_accuracy()),
         215: Answer((*record.time_limits(case), *_by_article(destruction.destruction(case))["destroyed"])),
+    }
+
+
+def _accuracy() -> tuple[Fact, ...]:
+    return (
+        derived("A report is whole and of the schema, or it is rejected.", "code: metavox_collector.receive"),
+        derived("Figures stand beside intervals that account for the noise.", "code: metavox_collector.estimate"),
+        derived("What is wrong with a release is said by an entry in the ledger.", "code: metavox_privacy.budget"),
+    )
+
+
+def _controls(case: Case) -> dict[int, Answer]:
+    shown, treated = _by_article(notices.notices(case)), _by_article(rights.rights(case))
+    terms = _by_article(processor_terms.processor_terms(case))
+    asked = derived(
+        "Two questions, apart; Enter is no; asked once, after the first successful run, at a terminal; a "
+        "receipt holds the answer, the words and the list.",
+        "code: metavox.telemetry.question",
+    )
+    return {
         221: Answer((*shown["13(1)(a)"], *treated["13, 14"])),
-        222: Answer(
-            (
-                derived(
-                    "Two questions, apart; Enter is no; asked once, after the first successful run, at a "
-                    "terminal; a receipt holds the answer, the words and the list.",
-                    "code: metavox_privacy.consent",
-                ),
-                *treated["7(3)"],
-            )
-        ),
+        222: Answer((asked, *treated["7(3)"])),
         223: Answer((*treated["15"], *treated["20"])),
         224: Answer((*treated["16"], *treated["17"])),
         225: Answer((*treated["18"], *treated["21"])),
@@ -162,19 +155,17 @@ def _principles(case: Case) -> dict[int, Answer]:
 
 
 def _risks(case: Case, measures: tuple[Measure, ...]) -> dict[int, Answer]:
-    values = gauges(case)
     found: dict[int, Answer] = {}
-    for item, risk in ((320, "access"), (330, "change"), (340, "disappearance")):
-        risk_facts = _RISKS[risk]
-        treating = tuple(measure.title for measure in measures if risk in measure.against)
-        severity, likelihood = values[risk]
+    for risk, item in ITEM_OF.items():
+        described, (severity, likelihood) = RISKS[risk], gauges(case)[risk]
+        first = 10 * item
         found |= {
-            item + 1: Answer(risk_facts["impacts"]),
-            item + 2: Answer(risk_facts["threats"]),
-            item + 3: Answer(risk_facts["sources"]),
-            item + 4: Answer(titles=treating),
-            item + 5: Answer((*risk_facts["severity"], *_figures(case, risk)), severity),
-            item + 6: Answer((*risk_facts["likelihood"], *_residual(case, risk)), likelihood),
+            first + 1: Answer(described.impacts),
+            first + 2: Answer(described.threats),
+            first + 3: Answer(described.sources),
+            first + 4: Answer(titles=tuple(one.title for one in measures if risk in one.against)),
+            first + 5: Answer((*described.severity, *_figures(case, risk)), severity),
+            first + 6: Answer((*described.likelihood, *_residual(case, risk)), likelihood),
         }
     return found
 
@@ -221,85 +212,3 @@ def _residual(case: Case, risk: Risk) -> tuple[Fact, ...]:
 
 def _by_article(document: Document) -> dict[str, tuple[Fact, ...]]:
     return {section.article: section.facts for section in document.sections}
-
-
-_RISKS: Final[dict[Risk, dict[str, tuple[Fact, ...]]]] = {
-    "access": {
-        "impacts": (
-            derived(
-                "Somebody who knows that a rare device or model is a person's may learn from a staged report "
-                "how they use it in a week: how often in ranges, how fast, with which engine.",
-                "schema: fields",
-            ),
-            derived("No prompt, answer, name or address can be learnt, for none is collected.", "schema: fields"),
-        ),
-        "threats": (
-            derived("A stolen or copied database before a week is closed.", "code: metavox_collector.store"),
-            derived("A report read on its way.", "code: metavox_collector.serve"),
-            derived(
-                "An inference from what is published, also from several releases.", "code: metavox_privacy.release"
-            ),
-        ),
-        "sources": (
-            confirm("People who operate the collector, the machine or the network under it."),
-            derived(
-                "Buyers and readers of releases who combine them with other knowledge.",
-                "code: metavox_privacy.release",
-            ),
-            confirm("Attackers from outside."),
-        ),
-        "severity": (
-            confirm(
-                "Limited: technical facts of one week in ranges; embarrassing or competitively useful at worst."
-            ),
-        ),
-        "likelihood": (
-            confirm(
-                "Without the measures significant, for a database of reports is worth copying; with them the "
-                "figures of this release stand for inference, and the controller for the machine."
-            ),
-        ),
-    },
-    "change": {
-        "impacts": (
-            derived(
-                "People decide by figures that are wrong; nobody's own data are the worse.", "release: figures"
-            ),
-        ),
-        "threats": (
-            derived("Made-up reports in large numbers from one place.", "code: metavox_collector.admission"),
-            derived("A release or a pack that is altered afterwards.", "code: metavox_privacy.budget"),
-        ),
-        "sources": (confirm("Vendors who gain by figures; attackers from outside; faults of the software."),),
-        "severity": (confirm("Negligible for data subjects: nothing is decided about anybody by a report."),),
-        "likelihood": (
-            confirm(
-                "Limits bound what one block of addresses can do, and no more; signature and ledger show the rest."
-            ),
-        ),
-    },
-    "disappearance": {
-        "impacts": (
-            derived(
-                "A week has no release. A person loses nothing: their counts are on their own machine.",
-                "code: metavox_privacy.retention",
-            ),
-        ),
-        "threats": (
-            derived(
-                "A disk that fails before the close; a close that nobody makes in time.",
-                "code: metavox_collector.housekeeping",
-            ),
-        ),
-        "sources": (confirm("Machines, faults of the software, operators."),),
-        "severity": (
-            confirm("Negligible: contributions are statistics, and nobody relies on their own being kept."),
-        ),
-        "likelihood": (
-            derived(
-                "Limited, and accepted: backups hold no reports, on purpose, so a week that is lost is lost.",
-                "code: metavox_collector.operate.backup",
-            ),
-        ),
-    },
-}

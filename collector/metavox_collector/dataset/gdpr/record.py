@@ -12,6 +12,7 @@ from metavox_privacy.fields import PURPOSES, Dimension, Metric
 from metavox_privacy.notice import QUESTIONS
 from metavox_privacy.receipt_graph import BUYERS
 from metavox_privacy.retention import RETENTION
+from metavox_privacy.schema import Schema
 
 VERSION: Final = "1.0"
 
@@ -110,6 +111,11 @@ def data(case: Case) -> tuple[Fact, ...]:
             "schema: fields",
         ),
     )
+
+
+def fields_of(schema: Schema) -> list[Dimension | Metric]:
+    """Everything that a report can hold, in the schema's order."""
+    return [*schema.dimensions, *schema.metrics]
 
 
 def recipients(case: Case) -> tuple[Fact, ...]:

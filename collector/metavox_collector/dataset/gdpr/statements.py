@@ -148,8 +148,9 @@ def document_of(content: Mapping[str, Any]) -> Document:
         )
         for part in content["sections"]
     )
-    words = (content[name] for name in ("name", "title", "basis", "version"))
-    return Document(*words, release=content["release"], sections=sections)
+    return Document(
+        content["name"], content["title"], content["basis"], content["version"], content["release"], sections
+    )
 
 
 def legible(content: object) -> bytes:

@@ -15,6 +15,8 @@ from metavox_collector.dataset.gdpr.cnil import GAUGES, ITEMS
 from metavox_collector.dataset.gdpr.impact import gauges
 from metavox_collector.dataset.gdpr.measures import Risk, measures_of
 from metavox_collector.dataset.gdpr.operations import EEA, Processor
+from metavox_collector.dataset.gdpr.record import fields_of
+from metavox_collector.dataset.gdpr.risks import ITEM_OF
 from metavox_privacy.fields import PURPOSES, Purpose
 from metavox_privacy.notice import LANGUAGES, QUESTIONS, notice_hash
 from metavox_privacy.receipt_graph import BUYERS
@@ -83,7 +85,6 @@ _EXERCISED: Final = {
     "A22": "rights.md",
     "A77": "a data protection authority",
 }
-_RISKS: Final[Mapping[Risk, int]] = {"access": 32, "change": 33, "disappearance": 34}
 _LINKS: Final = (
     *("dpv:hasApplicableLaw", "dpv:hasDataSource", "dpv:hasJurisdiction", "dpv:hasLegalBasis", "dpv:hasNecessity"),
     *("dpv:hasProcessing", "dpv:isMitigatedByMeasure", "skos:broader"),
@@ -120,7 +121,7 @@ def vocabulary(case: Case) -> Node:
         },
         "dpv:hasProcess": [_process(purpose, case) for purpose in PURPOSES],
         "dpv:hasTechnicalOrganisationalMeasure": list(_measures(case)),
-        "dpv:hasRisk": [_risk(risk, case) for risk in _RISKS],
+        "dpv:hasRisk": [_risk(risk, case) for risk in ITEM_OF],
         "dpv:hasRight": [
             {"@type": f"eu-gdpr:{right}", "dpv:isExercisedAt": where} for right, where in _EXERCISED.items()
         ],
@@ -174,8 +175,7 @@ def _processor(one: Processor) -> Node:
 
 
 def _process(purpose: Purpose, case: Case) -> Node:
-    schema = case.dataset.schema
-    fields = [field for field in (*schema.dimensions, *schema.metrics) if purpose in field.purposes]
+    fields = [field for field in fields_of(case.dataset.schema) if purpose in field.purposes]
     return {
         "@id": f"metavox:{purpose}",
         "@type": "dpv:PersonalDataProcess",
@@ -227,7 +227,7 @@ def _risk(risk: Risk, case: Case) -> Node:
     return {
         "@id": f"metavox:risk-{risk}",
         "@type": "dpv:Risk",
-        "dct:title": ITEMS[_RISKS[risk]],
+        "dct:title": ITEMS[ITEM_OF[risk]],
         "dpv:hasSeverity": {"@type": "dpv:Severity", "rdf:value": severity, "dct:title": GAUGES[severity]},
         "dpv:hasLikelihood": {"@type": "dpv:Likelihood", "rdf:value": likelihood, "dct:title": GAUGES[likelihood]},
         "dpv:isMitigatedByMeasure": sorted(treating),

@@ -79,7 +79,7 @@ def test_every_field_that_is_named_is_of_the_schema() -> None:
     assert named <= {*SCHEMA.dimension, *SCHEMA.metric, "version", "fields"}
 
 
-@pytest.mark.parametrize("name", [one.name for one in (*SCHEMA.dimensions, *SCHEMA.metrics)])
+@pytest.mark.parametrize("name", [*SCHEMA.dimension, *SCHEMA.metric])
 def test_the_record_has_every_field_with_its_reason(name: str) -> None:
     field = SCHEMA.dimension.get(name) or SCHEMA.metric[name]
     words = stated("record", "30(1)(c)")
@@ -135,7 +135,9 @@ def test_every_part_of_the_operations_is_in_the_hash_of_sources() -> None:
     for field in dataclasses.fields(Operations):
         operations = operations_of(settings())
         value = getattr(operations, field.name)
-        changed = other[field.name] if field.name in other else not value if value in (True, False) else value + 1
+        changed: Any = (
+            other[field.name] if field.name in other else not value if value in (True, False) else value + 1
+        )
         files = example_file(operations=replace(operations, **{field.name: changed}))
         assert json.loads(files["gdpr/index.json"])["sources"]["settings"] != before, field.name
 
