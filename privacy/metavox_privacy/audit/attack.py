@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 from metavox_privacy import budget, cells, release
@@ -37,6 +38,7 @@ _TOLD: Mapping[Attack, str] = {
     "whole": "the whole release",
     "published": "which cells are published",
     "noise": "one release beside another of known reports",
+    "control": "some cells beside others of known reports",
 }
 
 
@@ -110,11 +112,20 @@ class Stage:
         if attack == "published":
             return [float(sum(key in self._aimed for made in releases for key in _published(made)))]
         scores = [self._score(made) for made in releases]
+        if attack == "control":
+            scores = [[one[0] - self._control(made)] for one, made in zip(scores, releases, strict=True)]
         if attack == "noise":  # what noise was, the attacker reads off a release whose reports are known
             known = self._score(closed(self.scene, self.absent)[0])
             scores = [[score - other for score, other in zip(one, known, strict=True)] for one in scores]
         added = [sum(column) for column in zip(*scores, strict=True)]
         return [sum(added)] if attack == "whole" else added
+
+    def _control(self, made: Release) -> float:
+        """The score that noise alone gives, if the target's cells have the noise of those it is not in."""
+        table, moves = made.tables[0], self.moves[Part(made.tables[0].name)]
+        known = self.absent[table.name]
+        noise = [cell.contributors - known[cell.key].contributors for cell in table.cells if cell.key not in moves]
+        return sum(sum(move.by) for move in moves.values()) * fmean(noise) / table.count_scale**2
 
     @property
     def _aimed(self) -> frozenset[CellKey]:
@@ -162,10 +173,11 @@ def stage(scene: Scene, fold: Fold | None = None) -> Stage:
         return (fold or cells.fold)(reports, scene.schema, scene.tables)
 
     facts = closed(scene, {table.name: {} for table in scene.tables})[0]
-    numbers = range(1, scene.keys + 1)
+    numbers = range(1, len(scene.words) + 1)
     candidates = [scenes.target(scene, number, last) for number in numbers for last in (False, True)]
     target = max(candidates, key=lambda reports: _visibility(scene, facts, summed(reports)))
-    keys = {key for found in summed(target).values() for key in found}
+    aimed = {key for found in summed(target).values() for key in found}
+    keys = aimed if scene.attack != "control" else {(word,) for word in scene.words}
     crowd = scenes.crowd(scene, keys, _crowd_size(scene, facts))
     absent, present = summed(crowd), summed([*crowd, *target])
     return Stage(scene, facts, absent, present, _moves(scene, absent, present))
@@ -196,10 +208,11 @@ def _moves(scene: Scene, absent: Tables, present: Tables) -> dict[Part, dict[Cel
     found: dict[Part, dict[CellKey, Move]] = {}
     for table in scene.tables:
         for part in (Part(table.name), *(Part(table.name, name) for name in table.metrics)):
-            found[part] = {
+            moves = {
                 key: _move(_numbers(scene, part, absent[table.name].get(key)), _numbers(scene, part, cell))
                 for key, cell in present[table.name].items()
             }
+            found[part] = {key: move for key, move in moves.items() if any(move.by)}
     return found
 
 

@@ -88,6 +88,10 @@ def _noise(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
     return scenes.counts("noise", schema, scope, 1, nano_rho)
 
 
+def _control(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
+    return scenes.counts("control", schema, scope, 1, nano_rho)
+
+
 def _overspent(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
     """The last metric is given the whole budget once more, beside what all others have."""
     made = scenes.whole(schema, scope, 1, nano_rho)
@@ -148,6 +152,21 @@ def _fixed_seed() -> Sequence[Replacement]:
         return Seeded(made.sensitivity, made.scale, made.nano_rho)
 
     return [(release, "gaussian", seeded)]
+
+
+def _noise_shared() -> Sequence[Replacement]:
+    class Shared(GaussianMechanism):
+        def draw(self, values: Sequence[int], account: Account) -> list[int]:
+            (noise,) = GaussianMechanism.draw(self, [0], account)
+            return [value + noise for value in values]
+
+    shipped = _shipped(release, "gaussian")
+
+    def shared(*, squared_sensitivity: int, nano_rho: int) -> GaussianMechanism:
+        made = shipped(squared_sensitivity=squared_sensitivity, nano_rho=nano_rho)
+        return Shared(made.sensitivity, made.scale, made.nano_rho)
+
+    return [(release, "gaussian", shared)]
 
 
 def _k_on_the_true_count() -> Sequence[Replacement]:
@@ -215,6 +234,7 @@ FAULTS = (
     Fault("2 K cells", "a report may have twice as many cells as are priced", _counts, _two_k),
     Fault("counted three times", "one installation's report is summed thrice", _counts, _counted_thrice),
     Fault("fixed seed", "two releases have the same noise", _noise, _fixed_seed),
+    Fault("noise shared", "all cells have the same noise", _control, _noise_shared),
     Fault(
         "threshold on the true count", "whether a cell is published is not noisy", _published, _k_on_the_true_count
     ),

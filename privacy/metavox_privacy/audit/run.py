@@ -152,6 +152,7 @@ def _scenes(schema: Schema, scopes: Sequence[Scope], budgets: Sequence[int]) -> 
             yield scene.whole(schema, scope, weeks, CLAIM)
             yield scene.counts("published", schema, scope, weeks, CLAIM)
         yield scene.counts("noise", schema, scope, 1, CLAIM)
+        yield scene.counts("control", schema, scope, 1, CLAIM)
         yield from (scene.whole(schema, scope, 1, nano_rho) for nano_rho in budgets)
 
 

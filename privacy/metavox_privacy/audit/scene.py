@@ -22,7 +22,7 @@ from metavox_privacy.week import Week
 
 Tables: TypeAlias = Mapping[str, Mapping[CellKey, Cell]]
 Fold: TypeAlias = Callable[[Iterable[Report], Schema, Sequence[Table]], Tables]
-Attack: TypeAlias = Literal["parts", "whole", "published", "noise"]
+Attack: TypeAlias = Literal["parts", "whole", "published", "noise", "control"]
 
 WEEK = Week(2026, 47)
 """The last week of every game's period; which one it is has no influence."""
@@ -42,7 +42,7 @@ class Scene:
 
     Attributes:
         attack: What is looked at: each part of a release, all of it together, which cells are published, or whether
-            noise is new each time.
+            noise is new in each release, and in each cell.
         schema: The small schema.
         scope: Which of its tables are released.
         weeks: How many weeks are released together, in every one of which the target is.
@@ -61,9 +61,9 @@ class Scene:
         return self.schema.in_scope(self.scope)
 
     @property
-    def keys(self) -> int:
-        """How many keys each of them has."""
-        return len(self.schema.dimensions[0].vocabulary)
+    def words(self) -> tuple[str, ...]:
+        """Every word of any dimension; each is a key of every table."""
+        return self.schema.dimensions[0].vocabulary
 
 
 def whole(schema: Schema, scope: Scope, weeks: int, nano_rho: int) -> Scene:
@@ -108,8 +108,7 @@ def target(scene: Scene, number: int, last: bool) -> list[Report]:
 
 def crowd(scene: Scene, keys: Iterable[CellKey], size: int) -> list[Report]:
     """Others in the same cells: so many in each, who report one cell, in the last week."""
-    words = {word: number for number, word in enumerate(scene.schema.dimensions[0].vocabulary)}
-    numbers = sorted({words[key[0]] for key in keys})
+    numbers = sorted({scene.words.index(key[0]) for key in keys})
     return [
         _installation(scene, 0, (number,), False, f"{number} {other}".encode())
         for number in numbers

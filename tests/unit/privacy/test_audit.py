@@ -25,6 +25,7 @@ SHIPPED = [
     scenes.counts("published", SCHEMA, "full", 1, CLAIM),
     scenes.counts("published", SCHEMA, "full", 4, CLAIM),
     scenes.counts("noise", SCHEMA, "full", 1, CLAIM),
+    scenes.counts("control", SCHEMA, "coarse", 1, CLAIM),
 ]
 
 
