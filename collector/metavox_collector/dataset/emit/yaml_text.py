@@ -8,7 +8,10 @@ import yaml
 
 
 class _Legible(yaml.SafeDumper):
-    """Text of several lines stands as it is, not on one line with marks in it."""
+    """Text of several lines stands as it is, and a value that occurs twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:

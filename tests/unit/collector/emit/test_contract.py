@@ -128,6 +128,7 @@ BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
     "missing": (lambda p: {k: v for k, v in p.items() if k != CONTRACT}, f"{CONTRACT}: missing"),
     "no YAML": (lambda p: {**p, CONTRACT: b"a: [b"}, "no YAML"),
     "an object in it": (lambda p: {**p, CONTRACT: b"a: !!python/object:os.system {}"}, "no YAML"),
+    "an alias": (lambda p: {**p, CONTRACT: b"a: &a [1]\nb: [*a, *a]"}, "an alias, which no file of a pack has"),
     "a list": (lambda p: {**p, CONTRACT: b"- a"}, "is not of type 'object'"),
     "no version of the standard": (changed(lambda c: c.pop("apiVersion")), "'apiVersion' is a required"),
     "an older standard": (changed(lambda c: c.update(apiVersion="v2.2.2")), "'v3.1.0' was expected"),
