@@ -40,6 +40,9 @@ class _Game:
     play: Callable[[Trials, float], Measured]
 
 
+_ISOLATING, _TABLES = "isolating predicates", "linking two tables"
+_ALONE, _SPEED_ALONE, _ALONE_IN_FLEET = "alone with rare hardware", "speed of rare hardware", "alone in a fleet"
+
 _TOTAL_VARIATION = "2 Φ(μ/2) - 1, the most that true positives can exceed false ones"
 
 GAMES = (
@@ -94,6 +97,9 @@ GAMES = (
     ),
 )
 
+NAMES = (_ISOLATING, _TABLES, *(game.name for game in GAMES), _ALONE, _SPEED_ALONE, _ALONE_IN_FLEET)
+"""The gates of every report, beside those of :mod:`metavox_collector.proof.attacks.checks`."""
+
 
 def attack(
     parameters: Parameters,
@@ -142,7 +148,7 @@ def _simulated(
     found, lone = fleets.result(), rare.result()
     gates = [
         Gate(
-            "isolating predicates",
+            _ISOLATING,
             "singling out",
             "How many predicates, written from the release to be true of hardly anybody, isolate one installation?",
             "e^ε times how many of another fleet they are true of, and δ for each installation",
@@ -150,7 +156,7 @@ def _simulated(
             found.singled_out_control,
         ),
         Gate(
-            "linking two tables",
+            _TABLES,
             "linkability",
             "In how many pairs of tables does the release depend on who is the same in both?",
             "none: sums by table are the same whoever it is",
@@ -168,7 +174,7 @@ def _simulated(
             for g in GAMES
         ),
         Gate(
-            "alone with rare hardware",
+            _ALONE,
             "singling out",
             "How often is a cell published that one installation alone is in?",
             "the rate of phantoms in a table of few keys, raised by what one installation may change",
@@ -176,7 +182,7 @@ def _simulated(
             alone[0],
         ),
         Gate(
-            "speed of rare hardware",
+            _SPEED_ALONE,
             "inference",
             f"Which of {SPEEDS} speeds has an installation that is alone with its hardware, against a blind guess?",
             "the same: nothing is said of a cell that is not published",
@@ -184,7 +190,7 @@ def _simulated(
             alone[1],
         ),
         Gate(
-            "alone in a fleet",
+            _ALONE_IN_FLEET,
             "singling out",
             "The same in a whole fleet, under all words of the schema.",
             "the rate of phantoms in the schema's table, raised by what one installation may change",
