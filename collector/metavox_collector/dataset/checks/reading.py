@@ -47,7 +47,7 @@ def text(pack: Pack, path: str) -> str:
 def document(pack: Pack, path: str, schema: str) -> dict[str, Any]:
     """A JSON file of the form that ``schemas/`` states; raises Unusable that names what is otherwise."""
     try:
-        value = json.loads(text(pack, path), parse_constant=_refuse)
+        value = json.loads(text(pack, path), parse_constant=_refuse, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"{path}: no JSON: {error}") from None
     return formed(path, value, schema)
@@ -69,6 +69,14 @@ def _said(error: ValidationError) -> str:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one name a reader would see either, so there may not be two."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a name is there twice in one object")
+    return value
 
 
 @cache

@@ -39,6 +39,10 @@ def changed(change: Callable[[Any], object]) -> Callable[[Pack], Pack]:
 BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
     "missing": (lambda p: {k: v for k, v in p.items() if k != DICTIONARY}, "missing"),
     "no JSON": (lambda p: {**p, DICTIONARY: b"{"}, "no JSON"),
+    "a name twice": (
+        lambda p: {**p, DICTIONARY: p[DICTIONARY].replace(b'"rho": 0', b'"rho": 1, "rho": 0', 1)},
+        "a name is there twice",
+    ),
     "not a number": (
         lambda p: {**p, DICTIONARY: p[DICTIONARY].replace(b'"rho": 0', b'"rho": NaN, "x": 0', 1)},
         "NaN",
