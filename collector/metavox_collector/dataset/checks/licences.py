@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from rdflib import DCTERMS, RDF, SKOS, Graph
-from rdflib.namespace import ODRL2
+from rdflib.namespace import FOAF, ODRL2
 from rdflib.term import Node
 
 from metavox_collector.dataset.agreement import SECTIONS
 from metavox_collector.dataset.checks import rdf
+from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.reading import Pack, Unusable, text
 from metavox_collector.dataset.emit.licences import CC
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY, POLICY_PATH
@@ -35,11 +36,26 @@ def validate(pack: Pack) -> list[str]:
         words = " ".join(text(pack, COMMUNITY.path).split())
         if hashlib.sha256(words.encode()).hexdigest() != WORDS:
             problems.append(f"{COMMUNITY.path}: not the words of {COMMUNITY.identifier}")
-        found, agreed = rdf.graph(pack, POLICY_PATH), text(pack, COMMERCIAL.path)
+        found, agreed, described = rdf.graph(pack, POLICY_PATH), text(pack, COMMERCIAL.path), dictionary(pack)
     except Unusable as error:
         return [*problems, *error.problems]
     problems += [f"{COMMERCIAL.path}: {problem}" for problem in _clauses(agreed, found)]
+    problems += [f"{COMMERCIAL.path}: {problem}" for problem in _named(agreed, described)]
+    if str(found.value(rdf.node(f"{POLICY_PATH}#publisher"), FOAF.name)) != described["publisher"]["name"]:
+        problems.append(f"{POLICY_PATH}: its publisher is not that of the dictionary")
     return problems + [f"{POLICY_PATH}: {problem}" for problem in _policies(found)]
+
+
+def _named(agreed: str, described: dict[str, Any]) -> Iterator[str]:
+    """What the agreement is about."""
+    for name, value in {
+        "dataset": described["name"],
+        "version": described["version"],
+        "release": described["privacy"]["release_sha256"],
+        "publisher": described["publisher"]["name"],
+    }.items():
+        if value not in agreed:
+            yield f"it does not name the {name}, {value}"
 
 
 def _clauses(agreed: str, found: Graph) -> Iterator[str]:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from metavox_collector.dataset.checks.contract import yaml_value
 from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
 from metavox_collector.dataset.emit.listing import PATH, SAMPLE
-from metavox_collector.dataset.emit.marketplaces import MARKETPLACES, Marketplace, refusals
+from metavox_collector.dataset.emit.marketplaces import (
+    AWS,
+    DATABRICKS,
+    GOOGLE,
+    MARKETPLACES,
+    SNOWFLAKE,
+    Marketplace,
+    refusals,
+    values_at,
+)
 from metavox_collector.dataset.emit.queries import PATH as QUERIES
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import csv_path
+
+_SAME: Final = {
+    SNOWFLAKE: {"title": "product", "description": "description"},
+    AWS: {"Product.Title": "product", "Product.FullDescription": "description"},
+    DATABRICKS: {"listing.summary.name": "product", "listing.detail.description": "description"},
+    GOOGLE: {"displayName": "product", "documentation": "description"},
+}
+"""Where a marketplace's form says what the listing says."""
 
 
 def validate(pack: Pack) -> list[str]:
@@ -86,7 +103,14 @@ def _market(market: Marketplace, listed: dict[str, Any], pack: Pack) -> list[str
         return error.problems
     if not isinstance(document, Mapping):
         return [f"{market.path}: not an object"]
-    return [f"{market.path}: {reason}" for reason in refusals(market, document)]
+    reasons = [*refusals(market, document), *_otherwise(market, document, listed)]
+    return [f"{market.path}: {reason}" for reason in reasons]
+
+
+def _otherwise(market: Marketplace, document: Mapping[str, Any], listed: dict[str, Any]) -> Iterator[str]:
+    for path, name in _SAME[market].items():
+        if any(value != listed[name] for _, value in values_at(document, path)):
+            yield f"{path} is not the {name} of {PATH}"
 
 
 def _json(pack: Pack, path: str) -> Any:

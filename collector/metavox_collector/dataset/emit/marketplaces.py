@@ -216,7 +216,7 @@ MARKETPLACES: Final = (SNOWFLAKE, AWS, DATABRICKS, GOOGLE)
 def refusals(marketplace: Marketplace, document: Mapping[str, Any]) -> Iterator[str]:
     """Why a marketplace would not take a listing, a line for each reason; nothing if it would."""
     for rule in marketplace.rules:
-        found = list(_at(document, rule.path.split("."), ()))
+        found = list(values_at(document, rule.path))
         if rule.required and not found:
             yield f"{marketplace.name}: {rule.path} is missing"
         for where, value in found:
@@ -225,8 +225,12 @@ def refusals(marketplace: Marketplace, document: Mapping[str, Any]) -> Iterator[
                 yield f"{marketplace.name}: {where} {reason}"
 
 
+def values_at(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Whatever stands at a rule's path, with the path's stars filled in."""
+    return _at(document, path.split("."), ())
+
+
 def _at(value: Any, path: Sequence[str], above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Whatever stands at a path, with the path's stars filled in."""
     if not path:
         yield ".".join(above), value
     elif path[0] == "*" and isinstance(value, list):

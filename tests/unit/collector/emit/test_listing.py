@@ -302,6 +302,10 @@ BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
         lambda p: rewritten(p, SNOWFLAKE.path, lambda d: d.update(categories=["SPACE"])),
         "categories.0 is 'SPACE'",
     ),
+    "another description": (
+        lambda p: edited(p, GOOGLE.path, lambda d: d.update(documentation="All is well.")),
+        "documentation is not the description",
+    ),
     "not said to be anonymised": (
         lambda p: edited(p, AWS.path, lambda d: d["Product"].update(FullDescription="Data.")),
         "Product.FullDescription is 'Data.'",
