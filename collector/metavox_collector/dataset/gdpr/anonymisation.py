@@ -114,7 +114,7 @@ def _scope(case: Case) -> tuple[Fact, ...]:
 
 
 def _mechanism(case: Case) -> tuple[Fact, ...]:
-    release, statement = case.release, case.dataset.statement
+    release, statement, settings = case.release, case.dataset.statement, case.operations
     return (
         derived(f"The protected unit is {privacy_unit(release.weeks)}.", "code: metavox_privacy.cells"),
         derived(f"The release costs {cost(release.nano_rho)}.", case.entry_source),
@@ -126,6 +126,14 @@ def _mechanism(case: Case) -> tuple[Fact, ...]:
             f"A year's releases cost at most {cost(statement.yearly_cap)}; ρ = {statement.spent / 1e9:g} were "
             "spent by then.",
             "ledger: cap and balance",
+        ),
+        derived(
+            f"The collector's settings give a published release ρ = {settings.publish_nano_rho / 1e9:g}.",
+            "setting: publish_nano_rho",
+        ),
+        derived(
+            f"They give the maintainers' release ρ = {settings.improve_nano_rho / 1e9:g}.",
+            "setting: improve_nano_rho",
         ),
         verdict(case, "mechanism"),
     )

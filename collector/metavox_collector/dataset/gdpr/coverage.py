@@ -81,8 +81,15 @@ def _row(table: ReleasedTable) -> Mapping[str, Any]:
     }
 
 
+def _corrections(case: Case) -> tuple[Fact, ...]:
+    """What the ledger says of the release after it was made."""
+    about = [one for one in case.dataset.history if one.reason and one.release == case.release.sha256]
+    return tuple(derived(f"The ledger says of it: {one.reason}.", f"ledger: entry {one.sequence}") for one in about)
+
+
 def _say(case: Case) -> tuple[Fact, ...]:
     return (
+        *_corrections(case),
         derived(
             "That these are measurements of contributing installations, with the intervals that stand beside them.",
             "release: figures",

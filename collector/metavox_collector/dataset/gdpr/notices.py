@@ -49,15 +49,15 @@ def _in_each_language(case: Case) -> Iterator[Section]:
 
 def _elements(case: Case) -> tuple[Section, ...]:
     return (
-        Section("13(1)(a)", "Identity of the controller", (*controller(case), _second_layer("who they are"))),
+        Section("13(1)(a)", "Identity of the controller", _identity(case)),
         Section("13(1)(b)", "Data protection officer", (_second_layer("how their officer is reached"),)),
-        Section("13(1)(c)", "Purposes and legal basis", _purposes()),
+        Section("13(1)(c)", "Purposes and legal basis", _purposes(case)),
         Section("13(1)(d)", "Legitimate interests", _no_interests()),
         Section("13(1)(e)", "Recipients", _recipients()),
         Section("13(1)(f)", "Transfers", (*transfers(case), _second_layer("where the database is"))),
         Section("13(2)(a)", "For how long", time_limits(case)),
-        Section("13(2)(b)", "Rights", _rights()),
-        Section("13(2)(c)", "Withdrawal", _withdrawal()),
+        Section("13(2)(b)", "Rights", _rights(case)),
+        Section("13(2)(c)", "Withdrawal", _withdrawal(case)),
         Section("13(2)(d)", "Complaint", _complaint()),
         Section("13(2)(e)", "Whether the data must be given", _voluntary()),
         Section("13(2)(f)", "Automated decisions", _no_decisions()),
@@ -71,12 +71,27 @@ def _second_layer(what: str) -> Fact:
     )
 
 
-def _purposes() -> tuple[Fact, ...]:
+def _identity(case: Case) -> tuple[Fact, ...]:
     return (
-        derived(
-            "The words name both purposes, the sale among them, and consent under Art. 6(1)(a) as the basis.",
-            _IN_NOTICE,
-        ),
+        told(case, "METAVOX_COLLECTOR_URL", "The words say that the controller is whoever runs the collector."),
+        *controller(case),
+        _second_layer("who they are"),
+    )
+
+
+def told(case: Case, token: str, words: str) -> Fact:
+    """That the words say something, as far as a token that is the same in every language shows it."""
+    missing = [language for language in LANGUAGES if token not in notice(case.dataset.schema, language)]
+    if missing:
+        lacking = f"The words lack “{token}” ({', '.join(missing)}); the controller tells it elsewhere."
+        return confirm(lacking, _IN_NOTICE)
+    return derived(words, _IN_NOTICE)
+
+
+def _purposes(case: Case) -> tuple[Fact, ...]:
+    return (
+        derived("The words name both purposes, the sale among them.", _IN_NOTICE),
+        told(case, "6(1)(a)", "The words name consent under Art. 6(1)(a) as the basis."),
     )
 
 
@@ -90,19 +105,24 @@ def _recipients() -> tuple[Fact, ...]:
     )
 
 
-def _rights() -> tuple[Fact, ...]:
+def _rights(case: Case) -> tuple[Fact, ...]:
     return (
-        derived(
-            "The words name access, erasure and portability, and the commands that exercise them without anybody's "
-            "help; rights.md treats each.",
-            _IN_NOTICE,
+        derived("The words name access, erasure and portability.", _IN_NOTICE),
+        told(case, "--delete", "The words name the command that erases what is not released."),
+        confirm(
+            "The words do not name rectification, restriction and objection; the second layer does, as rights.md "
+            "treats them."
         ),
     )
 
 
-def _withdrawal() -> tuple[Fact, ...]:
+def _withdrawal(case: Case) -> tuple[Fact, ...]:
     return (
-        derived("The words name the command that withdraws; it is as short as the one that consents.", _IN_NOTICE),
+        told(
+            case,
+            "telemetry off",
+            "The words name the command that withdraws, which is as short as the one that consents.",
+        ),
     )
 
 

@@ -18,11 +18,12 @@ from metavox_collector.dataset.gdpr.statements import Document, Fact, document_o
 from metavox_collector.errors import ReleaseRefused
 from metavox_collector.settings import Settings
 from metavox_privacy import retention
-from metavox_privacy.notice import LANGUAGES, lay_out, notice, notice_hash
+from metavox_privacy.budget import correct
+from metavox_privacy.notice import LANGUAGES, Language, lay_out, notice, notice_hash
 from metavox_privacy.notice import QUESTIONS as ASKED
 from metavox_privacy.receipt_graph import BUYERS
 from metavox_privacy.retention import KEPT_AT_COLLECTOR
-from metavox_privacy.schema import SCHEMA
+from metavox_privacy.schema import SCHEMA, Schema
 from tests.unit.collector.emit.datasets import example_dataset
 from tests.unit.collector.gdpr.cases import CRITERIA, EXAMPLE, attacks, audit, example_file, settings
 
@@ -116,6 +117,8 @@ CHANGES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "deletions_per_minute": ({"deletions_per_minute": 44}, "rights", "17", "44 times"),
     "require_token": ({"require_token": "tokens"}, "record", "30(1)(g)", "token of a closed fleet"),
     "spark_master": ({"spark_master": "spark://s:7077"}, "record", "30(2)(b)", "Spark"),
+    "publish_nano_rho": ({"publish_nano_rho": 1_230_000}, "anonymisation", "mechanism", "0.00123"),
+    "improve_nano_rho": ({"improve_nano_rho": 4_560_000}, "anonymisation", "mechanism", "0.00456"),
     "db": ({"db": "sqlite:///c.db"}, "record", "30(1)(g)", "sqlite"),
     "signing_key": ({"signing_key": "key.pem"}, "record", "30(1)(g)", "A signature over the SHA-256"),
     "cadence_weeks": ({"cadence_weeks": 4, "grace_days": 6}, "retention", "limits", "4 weeks are released"),
@@ -206,6 +209,25 @@ def test_the_notice_has_the_very_words_and_their_hash(language: Any) -> None:
     (section,) = (one for one in document("notice").sections if one.article == f"words ({language})")
     assert section.verbatim == "\n".join((lay_out(notice(SCHEMA, language)), *ASKED[language].values()))
     assert notice_hash(SCHEMA, language) in stated("notice", f"words ({language})")
+
+
+@pytest.mark.parametrize("token", ["6(1)(a)", "--delete", "telemetry off", "METAVOX_COLLECTOR_URL"])
+def test_what_the_words_do_not_say_is_not_called_said(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"The words lack “{token}”" not in text(example_file())
+
+    def shorn(schema: Schema, language: Language = "en") -> str:
+        return notice(schema, language).replace(token, "")
+
+    monkeypatch.setattr("metavox_collector.dataset.gdpr.notices.notice", shorn)
+    files = example_file(operations=operations_of(settings()))
+    assert f"The words lack “{token}” (en, it)" in text(files)
+
+
+def test_what_the_ledger_says_of_a_release_later_is_said_of_it() -> None:
+    entry = correct(EXAMPLE.history, week=EXAMPLE.week, purpose="publish", reason="figures corrected")
+    files = example_file(replace(EXAMPLE, history=(*EXAMPLE.history, entry)))
+    assert "figures corrected" not in stated("coverage", "say")
+    assert "figures corrected" in stated("coverage", "say", files)
 
 
 def test_the_release_and_its_ledger_entry_are_in_every_document() -> None:
