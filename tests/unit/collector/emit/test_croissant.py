@@ -155,6 +155,10 @@ BROKEN: Mapping[str, tuple[Callable[[Pack], Pack], str]] = {
         changed(lambda r: r.update(conformsTo=["http://mlcommons.org/croissant/1.0"])),
         "conformsTo",
     ),
+    "a licence that means nothing": (
+        changed(lambda r: r["@context"].update(license=None)),
+        "@context is not the one",
+    ),
     "one licence": (changed(lambda r: r["license"].pop()), "$.license"),
     "other licence": (changed(lambda r: r["license"].__setitem__(0, "https://x.org")), "cdla.dev"),
     "other publisher": (changed(lambda r: r["creator"].update(name="Somebody")), "creator is not the publisher"),
