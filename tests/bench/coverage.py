@@ -254,8 +254,8 @@ def calibrate(cells: int, seed: int) -> None:
     found = [one for shape in CALIBRATED for one in outcomes(cells_of(shape, cells, seed), seed)]
     for name in FIGURES:
         ratios = [one.ratios[name] for one in found if name in one.ratios]
-        needed = STRETCH[name] * float(np.quantile(ratios, 0.95))
-        print(f"{name}: stretch {needed:.2f} by {len(ratios)} intervals (in use: {STRETCH[name]})")
+        needed = STRETCH * float(np.quantile(ratios, 0.95))
+        print(f"{name}: stretch {needed:.2f} by {len(ratios)} intervals (in use: {STRETCH})")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from metavox_collector.estimate.axis import Array, axis_of
+from metavox_collector.estimate.axis import Array, Axis, axis_of
 from metavox_collector.estimate.bumps import first_look
 from metavox_collector.estimate.figures import FIGURES, Estimate, Figure, log_figures
 from metavox_collector.estimate.posterior import posterior_draws
@@ -36,10 +36,15 @@ _THREADS = "OPENBLAS_NUM_THREADS"
 WITHIN = 2.0
 """A figure is given when both ends of its interval are within this factor of it."""
 
-STRETCH = {"p50": 1.05, "p75": 1.15, "p90": 1.15, "p95": 1.15, "p99": 1.1, "mean": 1.2}
-"""By how much the posterior's intervals are widened, in the logarithm. The prior is about a first look at the same
-data, and some truths are sharper than all of it: as drawn, intervals that should hold 95 of 100 hold 88 to 90.
-These factors were found on simulated fleets (``python -m tests.bench.coverage --calibrate``), and others test them.
+STRETCH = 1.05
+"""By how much the posterior's intervals are widened, in the logarithm: the prior is about a first look at the same
+data, and some truths are sharper than all of it. Found on simulated fleets (``python -m tests.bench.coverage
+--calibrate``), and tested on others.
+"""
+
+LEAST_HALF = 0.03
+"""No interval is narrower than this part of a bucket on both sides, half a percent: a bucket's content is taken to
+be even inside, and of the few values that a memory has it is not.
 """
 
 NEEDS = {"mean": "p95"}
@@ -93,7 +98,8 @@ def estimate(metric: Metric, noisy: Sequence[int], scale: float) -> Estimate:
     found = possible_truths(metric, values, scale)
     if found is None:
         return Estimate((), dict.fromkeys(FIGURES), 0.0)
-    low, middle, high = intervals(log_figures(found, axis_of(metric.edges)))
+    axis = axis_of(metric.edges)
+    low, middle, high = intervals(log_figures(found, axis), axis)
     shares = (found / found.sum(axis=1, keepdims=True)).mean(axis=0)
     signal = float(np.median(found.sum(axis=1))) * math.sqrt(squared_norm(metric)) / scale
     return Estimate(tuple(map(float, shares)), _given(low, middle, high), signal)
@@ -114,11 +120,12 @@ def possible_truths(metric: Metric, noisy: Array, scale: float) -> Array | None:
     return found
 
 
-def intervals(logs: Array) -> tuple[Array, Array, Array]:
+def intervals(logs: Array, axis: Axis) -> tuple[Array, Array, Array]:
     """Lower end, middle and upper end of every figure's interval, of the draws' logarithms (draws, figures)."""
     low, middle, high = np.quantile(logs, (0.025, 0.5, 0.975), axis=0)
-    stretch = np.array([STRETCH[name] for name in FIGURES])
-    return middle - stretch * (middle - low), middle, middle + stretch * (high - middle)
+    least = LEAST_HALF * axis.unit
+    below, above = np.maximum(STRETCH * (middle - low), least), np.maximum(STRETCH * (high - middle), least)
+    return middle - below, middle, middle + above
 
 
 def _given(low: Array, middle: Array, high: Array) -> dict[str, Figure | None]:
