@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from metavox_collector.dataset.newest import zipped_file
 from metavox_collector.errors import NotAllowed, StoreUnavailable, TooEarly, TooLate, WrongDatabase
 from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
@@ -84,11 +85,26 @@ def close_week(
                 transaction.destroy_staged(each)
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)
     except AlreadyReleased as error:
-        # It may be here again because the last close could not do this.
+        # It may be here again because the last close could not do what follows.
+        _keep_file(database)
         if not _cleaned(database, expired):
             raise AlreadyReleased(f"{error}; {NOT_SCRUBBED}") from None
         raise
-    return Closed(tuple(releases), database.sandbox, left, _cleaned(database, expired))
+    cleaned = _cleaned(database, expired)
+    _keep_file(database)
+    return Closed(tuple(releases), database.sandbox, left, cleaned)
+
+
+def _keep_file(database: Database) -> None:
+    """Estimate what the newest release says, once for all who ask the service; nobody is kept waiting."""
+    with database.read() as transaction:
+        week, kept = transaction.newest_release("publish"), transaction.newest_file("publish")
+        labelled = None if week is None else transaction.release(week, "publish")
+    if labelled is None or (kept and kept[0] == week):
+        return
+    zipped = zipped_file(labelled, database.schema)
+    with database.write() as transaction:
+        transaction.keep_file(labelled.release.week, "publish", zipped)
 
 
 def _period(week: Week, settings: Settings) -> list[Week]:

@@ -134,8 +134,9 @@ def find(database: Database, week: Week, purpose: Purpose) -> Outliers:
 
 
 def _earlier(transaction: Transaction, week: Week, purpose: Purpose) -> list[ReleasedTable]:
-    """The table in the last releases before a week."""
-    weeks = [summary.week for summary in transaction.release_summaries(purpose) if summary.week < week]
+    """The table in the last releases of single weeks before a week, as far as they were cut as finely."""
+    summaries = [one for one in transaction.release_summaries(purpose) if (one.weeks, one.scope) == (1, "full")]
+    weeks = [summary.week for summary in summaries if summary.week < week]
     kept = [transaction.release(each, purpose) for each in weeks[-_EARLIER:]]
     return [table for one in kept if one for table in one.release.tables if table.name == _TABLE]
 

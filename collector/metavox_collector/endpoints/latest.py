@@ -1,4 +1,4 @@
-"""What was released, for whoever asks: a list of all, and the newest as one file, made once and kept in memory."""
+"""What was released, for whoever asks: a list of all, and the newest as one file, kept in memory."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def latest(database: Database) -> APIRouter:
 
     def find() -> NewestRelease | None:
         with database.read() as transaction, making:
-            week = transaction.newest_release("publish")
-            if week is not None and week not in kept:
-                labelled = transaction.release(week, "publish")
-                assert labelled is not None
+            found = transaction.newest_file("publish")
+            if found is None:
+                return None
+            week, zipped = found
+            if week not in kept:
                 kept.clear()
-                kept[week] = newest_file(labelled, database.schema)
-            return None if week is None else kept[week]
+                kept[week] = newest_file(zipped)
+            return kept[week]
 
     @router.api_route("/v1/releases/latest", methods=["GET", "HEAD"])
     def newest(request: Request) -> Response:

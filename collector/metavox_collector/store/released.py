@@ -103,6 +103,26 @@ def newest(connection: Connection, tables: Tables, purpose: Purpose, schema_vers
     return None if week is None else Week.parse(week)
 
 
+def keep_file(
+    connection: Connection, tables: Tables, week: Week, purpose: Purpose, schema_version: int, zipped: bytes
+) -> None:
+    """Write a release's file in the place of what was there for the purpose."""
+    table = tables.newest_file
+    connection.execute(table.delete().where(table.c.purpose == purpose))
+    row = {"week": str(week), "purpose": purpose, "schema_version": schema_version, "zipped": zipped}
+    connection.execute(table.insert(), row)
+
+
+def newest_file(
+    connection: Connection, tables: Tables, purpose: Purpose, schema_version: int
+) -> tuple[Week, bytes] | None:
+    """The file for a purpose under a version of the schema, and its week; None when there is none."""
+    table = tables.newest_file
+    which = (table.c.purpose == purpose, table.c.schema_version == schema_version)
+    row = connection.execute(select(table.c.week, table.c.zipped).where(*which)).one_or_none()
+    return None if row is None else (Week.parse(row.week), row.zipped)
+
+
 def _of(connection: Connection, table: Table, week: Week, purpose: Purpose, *order: str) -> Sequence[RowMapping]:
     query = select(table).where(table.c.week == str(week), table.c.purpose == purpose)
     return connection.execute(query.order_by(*(table.c[name] for name in order))).mappings().all()

@@ -40,6 +40,7 @@ class Tables:
         release: One row for each period and purpose that was released, by the ledger entry that paid for it.
         released_table: The facts of each table of a release.
         released_cell: What was published, noisy.
+        newest_file: What ``GET /v1/releases/latest`` answers; it takes too long to make while somebody waits.
     """
 
     metadata: MetaData
@@ -49,6 +50,7 @@ class Tables:
     release: Table
     released_table: Table
     released_cell: Table
+    newest_file: Table
 
 
 def tables_of(dialect: str) -> Tables:
@@ -64,6 +66,7 @@ def tables_of(dialect: str) -> Tables:
         _release(metadata),
         _released_table(metadata),
         _released_cell(metadata),
+        _newest_file(metadata),
     )
 
 
@@ -165,6 +168,17 @@ def _released_cell(metadata: MetaData) -> Table:
         Column("contributors", Integer, nullable=False),
         Column("histograms", JSON, nullable=False),
         ForeignKeyConstraint(key, [f"released_table.{name}" for name in key]),
+    )
+
+
+def _newest_file(metadata: MetaData) -> Table:
+    return Table(
+        "newest_file",
+        metadata,
+        *_release_key(primary_key=True),
+        Column("schema_version", Integer, nullable=False),
+        Column("zipped", LargeBinary, nullable=False),
+        ForeignKeyConstraint(["week", "purpose"], ["release.week", "release.purpose"]),
     )
 
 

@@ -99,6 +99,14 @@ class Transaction:
         """Rebuild a release from its rows."""
         return released.get(self.connection, self.tables, week, purpose)
 
+    def keep_file(self, week: Week, purpose: Purpose, zipped: bytes) -> None:
+        """Put a release's file in the place of the one before."""
+        released.keep_file(self.connection, self.tables, week, purpose, self.schema.version, zipped)
+
+    def newest_file(self, purpose: Purpose) -> tuple[Week, bytes] | None:
+        """The last file that was kept for a purpose under this schema's version, and its week."""
+        return released.newest_file(self.connection, self.tables, purpose, self.schema.version)
+
     def newest_release(self, purpose: Purpose) -> Week | None:
         """The last week that was released for a purpose under this schema's version."""
         return released.newest(self.connection, self.tables, purpose, self.schema.version)

@@ -20,7 +20,7 @@ CAP = 4 * PLENTY
 def generous(url: str, **changes: object) -> Settings:
     """Settings under which figures are all but exact."""
     budget = {"publish_nano_rho": PLENTY, "improve_nano_rho": PLENTY, "yearly_cap_nano_rho": CAP}
-    return Settings(db=url, **{**budget, **changes})  # type: ignore[arg-type]
+    return Settings(db=url, **{**budget, "scope": "full", **changes})  # type: ignore[arg-type]
 
 
 def stage_fleet(database: Database, installations: int = 60, *, synthetic: bool = False, week: Week = WEEK) -> None:

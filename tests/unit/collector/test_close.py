@@ -16,6 +16,8 @@ from metavox_collector.fold.sums import Sums
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database, Transaction
 from metavox_privacy.budget import AlreadyReleased, BudgetExhausted, LedgerBroken, verify
+from metavox_privacy.fields import Scope
+from metavox_privacy.scope import FULL_FROM
 from metavox_privacy.week import Week
 from tests.spans import WEEK, example_report
 from tests.unit.collector.releases import AFTER, CAP, NEXT, PLENTY, everything, generous, released, stage_fleet
@@ -254,7 +256,7 @@ def test_closing_a_week_at_the_last_moment_does_not_destroy_it_first(database, u
 
 def test_a_week_that_nobody_reported_is_closed_and_paid_for(database, url):
     closed = close_week(database, WEEK, Settings(db=url), now=AFTER)
-    assert closed.budget_left == 700_000_000 - 13_000_000
+    assert closed.budget_left == 901_000_000 - 17_000_000
     assert len(everything(database)["ledger"]) == 2
 
 
@@ -271,10 +273,10 @@ def impatient(url, database) -> Iterator[Database]:
 
 
 def test_nobody_stages_a_report_of_a_week_that_is_being_closed(database, impatient, url):
-    def fold(transaction: Transaction, week: Week) -> Sums:
+    def fold(transaction: Transaction, week: Week, scope: Scope) -> Sums:
         with pytest.raises(StoreUnavailable), impatient.staging([week]):
             pytest.fail("staged")
-        return fold_week(transaction, week)
+        return fold_week(transaction, week, scope)
 
     assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
 
@@ -282,14 +284,14 @@ def test_nobody_stages_a_report_of_a_week_that_is_being_closed(database, impatie
 def test_reports_of_other_weeks_are_staged_meanwhile_on_postgresql_alone(database, impatient, url):
     later = replace(example_report(token=b"later", schema=database.schema), week=NEXT)
 
-    def fold(transaction: Transaction, week: Week) -> Sums:
+    def fold(transaction: Transaction, week: Week, scope: Scope) -> Sums:
         if database.dialect == "sqlite":
             with pytest.raises(StoreUnavailable), impatient.staging([NEXT]):
                 pytest.fail("SQLite knows one writer")
         else:
             with impatient.staging([NEXT]) as staging:
                 assert staging.add_reports([later]) == 1
-        return fold_week(transaction, week)
+        return fold_week(transaction, week, scope)
 
     assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
     with database.read() as transaction:
@@ -297,11 +299,11 @@ def test_reports_of_other_weeks_are_staged_meanwhile_on_postgresql_alone(databas
 
 
 def test_another_close_meanwhile_is_sent_away(database, impatient, url):
-    def fold(transaction: Transaction, week: Week) -> Sums:
+    def fold(transaction: Transaction, week: Week, scope: Scope) -> Sums:
         for other in (week, NEXT):  # of the same week, or of another that pays from the same ledger
             with pytest.raises(StoreUnavailable), impatient.closing(other):
                 pytest.fail("two closes at a time")
-        return fold_week(transaction, week)
+        return fold_week(transaction, week, scope)
 
     assert close_week(database, WEEK, generous(url), now=AFTER, fold=fold).releases
 
@@ -312,3 +314,68 @@ def test_what_a_sandbox_releases_is_labelled(url, schema):
     with sandbox.read() as transaction:
         assert [summary.synthetic for summary in transaction.release_summaries("publish")] == [True]
     sandbox.dispose()
+
+
+FOUR = {"cadence_weeks": 4, "grace_days": 6}
+FIRST = Week(2026, 44)
+PERIOD = [FIRST, Week(2026, 45), Week(2026, 46), WEEK]
+
+
+def test_four_weeks_are_released_together_and_destroyed_together(database, url):
+    for week in PERIOD:
+        stage_fleet(database, 30, week=week)
+    closed = close_week(database, WEEK, generous(url, **FOUR), now=WEEK.end + timedelta(days=6))
+    for release in closed.releases:
+        assert (release.week, release.weeks) == (WEEK, 4)
+        (cell,) = release.tables[0].cells
+        assert cell.contributors == 4 * 30
+    with database.read() as transaction:
+        assert [transaction.count_staged(week) for week in PERIOD] == [0, 0, 0, 0]
+        assert transaction.closed_weeks() == set(PERIOD)
+        assert transaction.release(WEEK, "publish").release == closed.releases[1]
+    with pytest.raises(AlreadyReleased, match="2026-W44"):
+        close_week(database, FIRST, generous(url), now=FIRST.end + timedelta(days=10))
+
+
+def test_a_week_in_the_middle_of_four_is_told_with_which_it_is_released(database, url):
+    for week in PERIOD[:-1]:
+        with pytest.raises(NotAllowed, match=f"{week} is within those that end with {WEEK}"):
+            close_week(database, week, generous(url, **FOUR), now=WEEK.end + timedelta(days=6))
+
+
+@pytest.mark.parametrize(
+    ("when", "refusal"), [(WEEK.end + timedelta(days=5), TooEarly), (WEEK.end + timedelta(days=7), TooLate)]
+)
+def test_four_weeks_are_closed_while_the_reports_of_the_first_one_are_kept(database, url, when, refusal):
+    stage_fleet(database, week=FIRST)
+    with pytest.raises(refusal):
+        close_week(database, WEEK, generous(url, **FOUR), now=when)
+    with database.read() as transaction:
+        assert transaction.count_staged(FIRST) == 60
+
+
+def test_four_weeks_that_would_be_closed_too_late_are_refused_as_settings(url):
+    for given in ({"cadence_weeks": 4}, {"cadence_weeks": 4, "grace_days": 6, "accept_weeks": 3}):
+        with pytest.raises(ValueError, match="four weeks can be released together only while"):
+            Settings(db=url, **given)
+
+
+def test_a_fleet_is_cut_coarsely_until_it_has_shown_its_size(database, url):
+    stage_fleet(database, 60)
+    first = close_week(database, WEEK, generous(url, scope="auto"), now=AFTER)
+    assert [release.scope for release in first.releases] == ["coarse", "coarse"]
+    assert first.releases[1].tables[0].dimensions == ("accelerator", "model")
+    again = close_week(database, NEXT, generous(url, scope="auto"), now=AFTER + timedelta(weeks=1))
+    assert again.releases[1].scope == "coarse"
+
+
+def test_a_large_fleet_is_cut_finely_the_week_after(database, url, monkeypatch):
+    monkeypatch.setattr("metavox_privacy.scope.FULL_FROM", 60)
+    assert FULL_FROM == 10_000
+    stage_fleet(database, 70)
+    close_week(database, WEEK, generous(url, scope="auto"), now=AFTER)
+    stage_fleet(database, 70, week=NEXT)
+    closed = close_week(database, NEXT, generous(url, scope="auto"), now=AFTER + timedelta(weeks=1))
+    assert closed.releases[1].scope == "full"
+    (cell,) = closed.releases[1].tables[0].cells
+    assert cell.key == ("CPU x86-64 AVX-512", "metavox/tiny", "bfloat16", "5-16")

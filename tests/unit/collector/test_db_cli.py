@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from metavox_collector.cli import main
-from metavox_collector.store import Database
+from metavox_collector.store import Database, migrations
 from metavox_privacy.budget import GENESIS
 from metavox_privacy.schema import SCHEMA
 from tests.unit.collector.releases import stage_fleet
 
-CAP = 700_000_000
+CAP = 901_000_000
 SECRET = "a:secret"
 
 
@@ -86,7 +86,7 @@ def test_a_restore_that_does_not_say_where_the_ledger_ended_is_not_understood(ma
 
 
 def test_an_upgrade_of_what_is_up_to_date_says_so(made, run):
-    assert run("db", "upgrade", "--db", made)[:2] == (0, "the database is at revision 0001\n")
+    assert run("db", "upgrade", "--db", made)[:2] == (0, f"the database is at revision {migrations.HEAD}\n")
 
 
 def test_doctor_ends_with_status_1_when_something_must_not_stay_so(made, run, tmp_path):

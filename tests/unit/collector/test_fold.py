@@ -31,7 +31,7 @@ def summed(reports, schema=SMALL):
 
 
 def by_the_specification(reports, purpose, schema=SMALL):
-    return fold([report for report in reports if purpose in report.purposes], schema)
+    return fold([report for report in reports if purpose in report.purposes], schema, schema.tables)
 
 
 def reports(seed):
@@ -92,16 +92,28 @@ def tables_of(sums, purpose):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.integers(1, 8), st.integers(2, 12), st.integers(0))
-def test_merged_histograms_are_apportioned_as_the_specification_does_it(parts, buckets, seed):
+@given(st.integers(1, 8), st.integers(2, 12), st.integers(0), st.sampled_from([256, 181, 147, 128, 1]))
+def test_merged_histograms_are_apportioned_as_the_specification_does_it(parts, buckets, seed, units):
     chance = random.Random(seed)
 
     def one():
         return apportion([chance.choice((0, 0, 1, 2, 3)) for _ in range(buckets - 1)] + [1], 256)
 
     summed = np.sum([one() for _ in range(parts)], axis=0)
-    (found,) = apportioned(summed[np.newaxis], 256)
-    assert tuple(found.tolist()) == apportion(summed.tolist(), 256)
+    found, nothing = apportioned(np.array([summed, 0 * summed]), np.array([units, units]))
+    assert tuple(found.tolist()) == apportion(summed.tolist(), units)
+    assert not nothing.any()
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0))
+def test_the_coarse_tables_are_summed_as_specified(seed):
+    some = reports(seed)
+    sums = Sums(SMALL, PACKING, "coarse")
+    sums.add([row for report in some for row in rows_of(report, PACKING)])
+    for purpose in PURPOSES:
+        permitted = [report for report in some if purpose in report.purposes]
+        assert tables_of(sums, purpose) == fold(permitted, SMALL, SMALL.coarse_tables)
 
 
 def test_the_shipped_schema_is_summed_as_specified():

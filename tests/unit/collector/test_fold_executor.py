@@ -59,13 +59,13 @@ def test_rows_that_are_not_in_order_are_refused():
 
 def test_a_slice_becomes_one_row_with_its_sums():
     cut = len(ROWS) // 2 + 1  # in the midst of a report
-    (row,) = summing(PACKING)(iter([batch(ROWS[:cut]), batch(ROWS[cut:])]))
+    (row,) = summing(PACKING, "full")(iter([batch(ROWS[:cut]), batch(ROWS[cut:])]))
     (packed,) = row.column(COLUMN).to_pylist()
     assert numbers(unpack(packed)) == numbers(summed(ROWS))
 
 
 def test_an_empty_slice_becomes_sums_of_nothing():
-    (row,) = summing(PACKING)(iter([]))
+    (row,) = summing(PACKING, "full")(iter([]))
     assert unpack(row.column(COLUMN)[0].as_py()).reports == 0
 
 
@@ -80,4 +80,4 @@ def test_sums_that_were_sent_go_on_growing():
 def test_a_row_that_is_no_cell_is_refused():
     broken = [ROWS[0]._replace(cell=b"short"), *ROWS[1:4]]
     with pytest.raises(ValueError, match=r"^what is staged "):
-        list(summing(PACKING)(iter([batch(broken)])))
+        list(summing(PACKING, "full")(iter([batch(broken)])))

@@ -34,16 +34,18 @@ def reports(database):
 
 def test_a_week_is_summed_as_specified_whatever_is_read_at_a_time(database, reports):
     with database.read() as transaction:
-        sums = fold_week(transaction, WEEK)
+        sums = fold_week(transaction, WEEK, "full")
         assert sums.reports == transaction.count_staged(WEEK) == len(reports)
     for purpose in PURPOSES:
-        expected = fold([report for report in reports if purpose in report.purposes], database.schema)
+        expected = fold(
+            [report for report in reports if purpose in report.purposes], database.schema, database.schema.tables
+        )
         assert {name: dict(cells) for name, cells in sums.tables(purpose).items()} == expected
 
 
 def test_a_week_of_which_nothing_is_staged_sums_to_nothing(database):
     with database.read() as transaction:
-        assert fold_week(transaction, WEEK).reports == 0
+        assert fold_week(transaction, WEEK, "full").reports == 0
 
 
 def test_postgresql_reads_a_week_by_its_key_and_sorts_no_copy_of_it_into_a_file(database, reports):

@@ -17,12 +17,12 @@ from metavox_collector.store.tables import tables_of
 from tests.unit.collector.releases import CAP, everything, released
 from tests.waiting import FOR_EVER
 
-LATER = """
+LATER = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "later"
+down_revision = "{migrations.HEAD}"
 
 
 def upgrade():
@@ -81,14 +81,32 @@ def test_what_was_made_is_gone_after_all_steps_back_and_can_be_made_again(databa
         assert migrations.revision(connection) == migrations.HEAD
 
 
+def test_a_ledger_of_another_form_is_kept_and_named(engine):
+    with connected(engine, writes=True) as connection:
+        migrations.upgrade(connection, "0001")
+        entry = {"week": "2026-W40", "purpose": "publish", "release": "r", "previous": "p", "hash": "h"}
+        connection.execute(
+            text(
+                "INSERT INTO ledger (sequence, week, purpose, schema_version, nano_rho, yearly_cap, sandbox, "
+                "release, previous, hash) VALUES (1, :week, :purpose, 1, 5, 9, false, :release, :previous, :hash)"
+            ),
+            entry,
+        )
+    with pytest.raises(WrongDatabase, match="begin a new database"), connected(engine, writes=True) as connection:
+        migrations.upgrade(connection)
+    with connected(engine, writes=False) as connection:
+        assert migrations.revision(connection) == "0001"
+        assert connection.scalar(text("SELECT count(*) FROM ledger")) == 1
+
+
 def test_a_step_on_and_back_keeps_every_row(database, url, engine, later):
     released(database, url)
     before = everything(database)
     with connected(engine, writes=True) as connection:
-        migrations.upgrade(connection, "0002", versions=later)
+        migrations.upgrade(connection, "later", versions=later)
         assert connection.scalar(text("SELECT motto FROM collector")) == "slowly"
     with connected(engine, writes=True) as connection:
-        migrations.downgrade(connection, "0001", versions=later)
+        migrations.downgrade(connection, migrations.HEAD, versions=later)
         assert [column["name"] for column in inspect(connection).get_columns("collector")][-1] != "motto"
     assert everything(database) == before
 
@@ -99,7 +117,7 @@ def test_a_step_that_fails_leaves_nothing(engine, later):
     with connected(engine, writes=True) as connection:
         migrations.upgrade(connection)
     with pytest.raises(Exception, match="no"), connected(engine, writes=True) as connection:
-        migrations.upgrade(connection, "0002", versions=later)
+        migrations.upgrade(connection, "later", versions=later)
     with connected(engine, writes=False) as connection:
         assert migrations.revision(connection) == migrations.HEAD
         assert "motto" not in {column["name"] for column in inspect(connection).get_columns("collector")}
@@ -142,7 +160,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(url, schema,
 
 
 def test_a_database_of_an_earlier_version_is_told_how_to_be_upgraded(database, url, schema, monkeypatch):
-    monkeypatch.setattr(migrations.run, "HEAD", "0002")
+    monkeypatch.setattr(migrations.run, "HEAD", "later")
     with pytest.raises(WrongDatabase, match="run: metavox-collector db upgrade"):
         Database.existing(url, schema)
 

@@ -10,16 +10,21 @@ import pytest
 from metavox_collector.clock import fixed
 from metavox_collector.close import close_week
 from metavox_collector.dataset import newest as dataset
-from metavox_collector.dataset.figures import rows_of
-from metavox_collector.dataset.newest import newest, newest_file
+from metavox_collector.dataset.code import this_code
+from metavox_collector.dataset.model import Publisher, dataset_of
+from metavox_collector.dataset.newest import newest, newest_file, zipped_file
+from metavox_collector.estimate import estimate
 from metavox_collector.store import Database, LabelledRelease
+from metavox_privacy.budget import AlreadyReleased
 from metavox_privacy.release import Release, ReleasedCell, ReleasedTable
 from metavox_privacy.schema import SCHEMA
+from metavox_privacy.smoothing import SPREAD, spread, spread_buckets
 from tests.spans import WEEK, table
 from tests.unit.collector.releases import AFTER, CAP, NEXT, generous, released, stage_fleet
 from tests.unit.collector.test_app import ask, make_app  # noqa: F401  # make_app is a fixture
 
 PATH = "/v1/releases/latest"
+PUBLISHER = Publisher("Example", "Example Street 1", "IT", "data@example.org", None, None)
 SCALE = 1000.0
 
 
@@ -31,13 +36,16 @@ def labelled(number: int, signal: int = 60_000) -> LabelledRelease:
     for key in keys[:number]:
         histograms = {}
         for metric in SCHEMA.metrics:
-            values = [round(chance.gauss(0, SCALE)) for _ in range(metric.buckets)]
-            for bucket in range(metric.buckets // 3, metric.buckets // 2 + 1):
-                values[bucket] += signal // 10
-            histograms[metric.name] = tuple(values)
+            third = range(metric.buckets // 3, metric.buckets // 2 + 1)
+            units = [signal // 10 * (bucket in third) for bucket in range(metric.buckets)]
+            noise = (round(chance.gauss(0, SCALE * SPREAD)) for _ in range(spread_buckets(metric)))
+            histograms[metric.name] = tuple(a + b for a, b in zip(spread(units, metric), noise, strict=True))
         cells.append(ReleasedCell(key, 300, histograms))
-    made = ReleasedTable("performance", 1000, 40.0, SCALE, 200, tuple(cells))
-    return LabelledRelease(Release(WEEK, "publish", SCHEMA.version, 10**7, (made,)), synthetic=False)
+    scales = dict.fromkeys(SCHEMA.metric, SCALE * SPREAD)
+    dimensions = table("performance").dimensions
+    made = ReleasedTable("performance", dimensions, 1000, 40.0, scales, 200, tuple(cells))
+    release = Release(WEEK, 1, "publish", "full", SCHEMA.version, 10**7, (made,))
+    return LabelledRelease(release, synthetic=False)
 
 
 def _models() -> tuple[str, ...]:
@@ -68,7 +76,7 @@ def test_the_newest_release_for_publish_is_answered(app, database, url, schema):
 def test_a_release_under_another_schema_is_not_answered_for_one_under_this(make_app, database, url, schema):  # noqa: F811
     released(database, url)
     database.dispose()
-    other = make_app(generous(url), schema=replace(schema, version=2))
+    other = make_app(generous(url), schema=replace(schema, version=schema.version + 1))
     assert ask(other, "GET", PATH).status_code == 404
 
 
@@ -84,8 +92,9 @@ def test_figures_are_those_of_the_dataset(app, database, schema):
     cells = ask(app, "GET", PATH).json()["cells"]
     with database.read() as transaction:
         kept = transaction.release(WEEK, "publish")
-    performance = kept.release.tables[0]
-    rows = [row for row in rows_of(kept, performance, schema) if row["metric"] in dataset.METRICS]
+        history = transaction.ledger()
+    made = dataset_of(kept, history, schema, publisher=PUBLISHER, issued=AFTER.date(), code=this_code())
+    rows = [row for row in made.table("performance").rows if row["metric"] in dataset.METRICS]
     assert len(rows) == 2 * len(cells) > 0
     for row in rows:
         (cell,) = [c for c in cells if c["key"] == [row[name] for name in table("performance").dimensions]]
@@ -94,8 +103,11 @@ def test_figures_are_those_of_the_dataset(app, database, schema):
         for name in ("p50", "p75", "p90", "p95", "p99"):
             assert given[name] == pytest.approx(row[name], rel=1e-3)
         first, units = given["first_bucket"], given["histogram"]
-        assert units[0] > 0
-        assert units == [max(value, 0) for value in row["histogram"][first : first + len(units)]]
+        assert units[0] > 0 < units[-1]
+        whole = row["contributors"] * schema.units
+        shares = row["histogram"][first : first + len(units)]
+        assert units == [round(share * whole) for share in shares]
+        assert sum(units) == pytest.approx(whole, rel=0.01)
 
 
 def test_what_the_noise_hides_is_null():
@@ -107,24 +119,33 @@ def test_what_the_noise_hides_is_null():
     assert cell["time_to_first_token"]["p99"] is None
 
 
-def test_a_file_of_two_thousand_cells_is_small():
-    made = newest_file(labelled(2000), SCHEMA)
+def alike(histograms):
+    """Thousands of estimates that are quick: the first of each metric stands for all."""
+    jobs = list(histograms)
+    found = {metric.name: estimate(metric, *drawn) for metric, *drawn in jobs[: len(dataset.METRICS)]}
+    return [found[metric.name] for metric, *_ in jobs]
+
+
+def test_a_file_of_two_thousand_cells_is_small(monkeypatch):
+    monkeypatch.setattr(dataset, "estimate_all", alike)
+    made = newest_file(zipped_file(labelled(2000), SCHEMA))
     assert len(json.loads(made.body)["cells"]) == 2000
-    assert len(made.body) < 1_000_000
+    assert len(made.body) < 1_300_000
     assert len(made.zipped) < 250_000
     assert gzip.decompress(made.zipped) == made.body
 
 
-def test_a_file_is_bounded_and_says_what_it_leaves_out():
+def test_a_file_is_bounded_and_says_what_it_leaves_out(monkeypatch):
+    monkeypatch.setattr(dataset, "estimate_all", alike)
     many = labelled(dataset.MOST_CELLS + 7)
     given = newest(many, SCHEMA)
     assert (len(given["cells"]), given["cells_left_out"]) == (dataset.MOST_CELLS, 7)
     # Millions of installations, of which each bucket of every histogram has some: what no fleet is like.
-    wide = {metric.name: (256 * 10**6,) * metric.buckets for metric in SCHEMA.metrics}
+    wide = {m.name: tuple(spread((256 * 10**6,) * m.buckets, m)) for m in SCHEMA.metrics}
     (performance,) = many.release.tables
     full = replace(performance, cells=tuple(replace(cell, histograms=wide) for cell in performance.cells))
     largest = replace(many, release=replace(many.release, tables=(full,)))
-    assert len(newest_file(largest, SCHEMA).body) < 2**22
+    assert len(newest_file(zipped_file(largest, SCHEMA)).body) < 2**22
 
 
 @pytest.mark.parametrize(
@@ -154,13 +175,23 @@ def test_who_has_it_already_is_told_in_no_bytes(app):
     assert ask(app, "GET", PATH, headers={"If-None-Match": '"another"'}).status_code == 200
 
 
-def test_it_is_made_once(app, monkeypatch):
+def test_it_is_unzipped_once(app, monkeypatch):
     made = []
     monkeypatch.setattr(
         "metavox_collector.endpoints.latest.newest_file", lambda *of: made.append(of) or newest_file(*of)
     )
     assert ask(app, "GET", PATH).content == ask(app, "GET", PATH).content
     assert len(made) == 1
+
+
+def test_a_file_that_a_close_left_unmade_is_made_by_the_next_one(database, url, app):
+    first = ask(app, "GET", PATH).content
+    with database.write() as transaction:
+        transaction.connection.exec_driver_sql("DELETE FROM newest_file")
+    assert ask(app, "GET", PATH).status_code == 404
+    with pytest.raises(AlreadyReleased):
+        close_week(database, WEEK, generous(url), now=AFTER)
+    assert ask(app, "GET", PATH).content == first
 
 
 def test_it_can_be_read_and_nothing_else(app):

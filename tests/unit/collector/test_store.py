@@ -28,11 +28,15 @@ COLUMNS = {
     "collector": {"id", "sandbox", "yearly_cap", "schema_version", "schema_fingerprint"},
     "deleted_report": {"tombstone", "week", "due"},
     "ledger": {
-        *(*RELEASE, "sequence", "schema_version", "nano_rho", "yearly_cap", "sandbox", "release"),
-        *("previous", "hash"),
+        *(*RELEASE, "sequence", "weeks", "scope", "schema_version", "nano_rho", "yearly_cap", "sandbox"),
+        *("reason", "release", "previous", "hash"),
     },
-    "release": {*RELEASE, "schema_version", "nano_rho", "synthetic"},
-    "released_table": {*RELEASE, "table_name", "position", "keys", "count_scale", "histogram_scale", "threshold"},
+    "release": {*RELEASE, "weeks", "scope", "schema_version", "nano_rho", "synthetic", "sequence"},
+    "released_table": {
+        *(*RELEASE, "table_name", "position", "dimensions", "keys", "count_scale", "histogram_scales"),
+        "threshold",
+    },
+    "newest_file": {*RELEASE, "schema_version", "zipped"},
     "released_cell": {*RELEASE, "table_name", "position", "key", "contributors", "histograms"},
 }
 STAGED_COLUMNS = {
@@ -108,20 +112,20 @@ def test_a_directory_that_is_not_there_is_said_to_be_so(tmp_path, schema):
 
 
 def test_a_changed_schema_is_adopted_when_nothing_is_staged(database, url, schema):
-    changed = replace(schema, version=2, dimensions=schema.dimensions[:-1])
+    changed = replace(schema, version=schema.version + 1, dimensions=schema.dimensions[:-1])
     adopted = Database.existing(url, changed)
-    assert everything(adopted)["collector"] == [(1, False, CAP, 2, changed.fingerprint)]
+    assert everything(adopted)["collector"] == [(1, False, CAP, changed.version, changed.fingerprint)]
     adopted.dispose()
 
 
 def test_a_changed_schema_is_refused_while_reports_are_staged(database, url, schema):
     stage(database, example_report(schema=schema))
-    with pytest.raises(WrongDatabase, match="staged under schema version 1"):
-        Database.existing(url, replace(schema, version=2))
+    with pytest.raises(WrongDatabase, match="staged under schema version 2"):
+        Database.existing(url, replace(schema, version=schema.version + 1))
 
 
 def test_nothing_is_staged_under_a_schema_that_the_database_has_left(database, url, schema):
-    Database.existing(url, replace(schema, version=2)).dispose()
+    Database.existing(url, replace(schema, version=schema.version + 1)).dispose()
     for transaction in (database.write(), database.staging({WEEK}), database.deleting(), database.closing(WEEK)):
         with pytest.raises(StoreUnavailable, match="software with another schema has adopted"), transaction:
             pytest.fail("the transaction began")

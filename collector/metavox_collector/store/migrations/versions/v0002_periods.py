@@ -1,4 +1,4 @@
-"""Periods of several weeks, scopes, corrections, and a scale for each metric.
+"""Periods of several weeks, scopes, corrections, a scale for each metric, and the file for whoever asks.
 
 What is released is hashed in another form from here on, so a ledger cannot be carried over. No version of this
 software that could have filled one was published before.
@@ -32,11 +32,19 @@ def upgrade() -> None:
         sa.Column("histogram_scales", sa.JSON, nullable=False),
     )
     _released_cell()
+    op.create_table(
+        "newest_file",
+        sa.Column("week", sa.String(8), primary_key=True),
+        sa.Column("purpose", sa.String(16), primary_key=True),
+        sa.Column("schema_version", sa.Integer, nullable=False),
+        sa.Column("zipped", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(list(_KEY), [f"release.{name}" for name in _KEY]),
+    )
 
 
 def downgrade() -> None:
-    """Make them as they were."""
-    _require_unused()
+    """Make them as they were, with nothing in them."""
+    op.drop_table("newest_file")
     for name in _TABLES:
         op.drop_table(name)
     _first_ledger()
