@@ -9,7 +9,8 @@ from typing import Any, Final
 from metavox_collector.dataset.checks.contract import yaml_value
 from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
-from metavox_collector.dataset.emit.listing import PATH, SAMPLE
+from metavox_collector.dataset.emit.exports import SAMPLE
+from metavox_collector.dataset.emit.listing import PATH
 from metavox_collector.dataset.emit.marketplaces import (
     AWS,
     DATABRICKS,

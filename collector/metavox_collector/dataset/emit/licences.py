@@ -54,7 +54,7 @@ def turtle(graph: Graph) -> bytes:
 
 def _agreement(dataset: Dataset) -> str:
     publisher = dataset.publisher
-    sections = "\n".join(
+    sections = "".join(
         f"## {number}. {section.heading}\n\n" + "".join(f"{c.number}. {c.text}\n\n" for c in section.clauses)
         for number, section in enumerate(SECTIONS, 1)
     )
