@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from metavox_collector.pack.inputs import Inputs, inputs_from
 from metavox_collector.pack.opened import Opened, Unreadable, opened
 from metavox_collector.proof import folder
 from metavox_collector.proof.integrity import Integrity, Pinned, examine
-from metavox_collector.proof.paths import ATTACKS, AUDIT, PARAMETERS, SIGNATURE, SIGNING_KEY
+from metavox_collector.proof.paths import ATTACKS, AUDIT, LEDGER, PARAMETERS, RELEASE, SIGNATURE, SIGNING_KEY
 from metavox_collector.proof.problem import Problem
 from metavox_collector.store import LabelledRelease
 from metavox_privacy.budget import LedgerBroken
@@ -72,25 +72,37 @@ def _once(problems: list[Problem]) -> tuple[Problem, ...]:
 
 
 def _contents(pack: Opened, integrity: Integrity, notes: list[str]) -> Iterator[Problem]:
-    yield from ledger.check(pack)
-    strangers = list(drawn.check_schema(pack))
+    yield from _guarded(LEDGER, lambda: ledger.check(pack))
+    strangers = _guarded(PARAMETERS, lambda: drawn.check_schema(pack))
     yield from strangers
     if strangers:
         notes.append("tables, figures and documents were not held against the release: the schema is another one")
         return
-    yield from drawn.check_tables(pack)
+    yield from _guarded(RELEASE, lambda: drawn.check_tables(pack))
     try:
         inputs = inputs_from(pack.parameters.get("documents", {}), pack.audit, pack.attacks)
         dataset = _dataset(pack, inputs)
-    except (LedgerBroken, ValueError) as error:
-        yield Problem(PARAMETERS, f"{error}; figures and documents cannot be held against the release")
+    except Exception as error:  # the files' writer chose what is in them, and everything below needs them
+        says = str(error) if isinstance(error, (LedgerBroken, ValueError)) else type(error).__name__
+        yield Problem(PARAMETERS, f"{says}; figures and documents cannot be held against the release")
         return
-    yield from drawn.check_parameters(pack, dataset.statement, synthetic=dataset.synthetic)
-    yield from _predicate(dataset, integrity)
-    yield from _reports(dataset, pack)
+    synthetic = dataset.synthetic
+    yield from _guarded(PARAMETERS, lambda: drawn.check_parameters(pack, dataset.statement, synthetic=synthetic))
+    yield from _guarded(SIGNATURE, lambda: _predicate(dataset, integrity))
+    yield from _guarded(PARAMETERS, lambda: _reports(dataset, pack))
     yield from formats.check(pack)
-    yield from figures.check(dataset, pack.files)
-    yield from _documents(dataset, inputs, pack, notes)
+    yield from _guarded(RELEASE, lambda: figures.check(dataset, pack.files))
+    yield from _guarded(PARAMETERS, lambda: _documents(dataset, inputs, pack, notes))
+
+
+def _guarded(name: str, check: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What a check finds; where it fails at what it reads, that: whoever wrote the files chose what is in them."""
+    found = []
+    try:
+        found.extend(check())
+    except Exception as error:  # whatever it is, what was found before has to be told
+        found.append(Problem(name, f"what it says cannot be held against the rest: {type(error).__name__}"))
+    return found
 
 
 def _dataset(pack: Opened, inputs: Inputs) -> Dataset:

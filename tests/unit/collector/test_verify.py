@@ -231,7 +231,7 @@ def test_documents_that_do_not_follow_from_the_release_are_found_although_the_ri
         (LEDGER, replaced(LEDGER, b"\n", b"\n "), "not written as it has to be"),
         (RELEASE, replaced(RELEASE, b'"contributors": ', b'"contributors": 9'), "the ledger paid for"),
         (RELEASE, replaced(RELEASE, b'"threshold": ', b'"threshold": -'), "its threshold is not what"),
-        (RELEASE, replaced(RELEASE, b'"count_scale": ', b'"count_scale": 0'), "not written as a release is"),
+        (RELEASE, replaced(RELEASE, b'"count_scale": ', b'"count_scale":  '), "not written as a release is"),
         (RELEASE, replaced(RELEASE, b'"weeks": 1', b'"weeks": 4'), "its weeks is not what the ledger"),
         (RELEASE, replaced(RELEASE, b'"metavox/tiny"', b'"my/secret-model"'), "no key of the public key space"),
         ("data_dictionary.json", in_json("data_dictionary.json", lambda d: d["release"].update(epsilon=0.1)), ""),
@@ -330,3 +330,25 @@ def test_a_key_that_is_pinned_wrongly_is_refused(tmp_path, words):
     result = run(tmp_path, *words)
     assert isinstance(result.exception, Exception)
     assert "--key-id" in str(result.exception)
+
+
+ODD = st.sampled_from([None, True, -1, 1.5, "", "x", [], [[]], {}, {"a": None}])
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_whatever_the_files_of_the_proof_hold_verify_ends_with_words_and_names_them(pack, tmp_path_factory, data):
+    name = data.draw(st.sampled_from([PARAMETERS, AUDIT, ATTACKS, LEDGER, RELEASE]))
+    value = json.loads(pack[name])
+    inner, places = value, []
+    while isinstance(inner, (dict, list)) and inner and (not places or data.draw(st.booleans())):
+        place = data.draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
+        places.append((inner, place))
+        inner = inner[place]
+    holder, place = places[-1]
+    odd = data.draw(ODD.filter(lambda odd: odd != inner))
+    holder[place] = odd
+    written = json.dumps(value, sort_keys=True).encode() if name == RELEASE else canonical.legible(value)
+    forged = signed_anew(pack, lambda files: files.update({name: written}))
+    found = looked_at(forged, tmp_path_factory.mktemp("odd"))
+    assert found.problems
