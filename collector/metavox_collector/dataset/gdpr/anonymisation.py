@@ -135,6 +135,11 @@ def _mechanism(case: Case) -> tuple[Fact, ...]:
             f"They give the maintainers' release ρ = {settings.improve_nano_rho / 1e9:g}.",
             "setting: improve_nano_rho",
         ),
+        derived(
+            "The audit plays each game at the ρ that its name states, and holds μ against the √(2ρ) of that ρ: "
+            "a small budget would need too many trials, and the code that draws the noise is the same.",
+            "code: metavox_privacy.audit",
+        ),
         verdict(case, "mechanism"),
     )
 

@@ -59,10 +59,15 @@ def _processors(case: Case) -> tuple[Fact, ...]:
 
 
 def _publication(case: Case) -> tuple[Fact, ...]:
+    who = (
+        "anybody anywhere"
+        if case.release.purpose == "publish"
+        else "the maintainers of MetaVox, wherever they are,"
+    )
     return (
         derived(
-            f"The release for the purpose {case.release.purpose} holds sums with noise and no report; anybody "
-            "anywhere may receive what is published.",
+            f"The release for the purpose {case.release.purpose} holds sums with noise and no report; {who} may "
+            "receive it.",
             "release: tables",
         ),
         confirm(

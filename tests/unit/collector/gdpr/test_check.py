@@ -78,6 +78,12 @@ def test_a_coarse_release_passes() -> None:
     assert check(example_file(example_dataset(scope="coarse", synthetic=False, cells=2))) == []
 
 
+def test_a_release_for_the_maintainers_passes_and_is_offered_to_nobody_else() -> None:
+    files = example_file(example_dataset(purpose="improve", synthetic=False, cells=2))
+    assert check(files) == []
+    assert "anybody anywhere" not in files["gdpr/transfers.md"].decode()
+
+
 def test_a_forger_who_changes_nothing_is_not_found() -> None:
     """So that the others are found by what they change, and not by how the tests change it."""
     for name in (*ELEMENTS, "dpia"):
