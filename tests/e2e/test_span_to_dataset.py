@@ -35,6 +35,7 @@ from metavox_privacy.report import count, make_report
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.week import Week
 from metavox_privacy.wire import encode
+from tests.unit.collector import packs
 from tests.unit.sdk.cli.shared import run as run_verb
 
 PROMPT = "The passport number of Ada Quillfeather is 4711-QX and"
@@ -186,8 +187,10 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     # close -> release -> dataset
     run("close", "--week", str(week), "--now", now)
     assert report_ids(database) == set()
-    run("export", "--week", str(week), "--out", str(tmp_path / "dataset"))
-    (performance,) = (tmp_path / "dataset").glob("*/performance.parquet")
+    reports = packs.options(f"sqlite:///{database}", week, tmp_path)
+    run("release", "--week", str(week), "--out", str(tmp_path / "dataset"), "--now", now, *reports)
+    (performance,) = (tmp_path / "dataset").glob("*/data/performance.parquet")
+    run("verify", str(performance.parents[1]))
     rows = pq.read_table(performance).to_pylist()
     cell = found[0].cell
     key = {name: cell[SCHEMA.position[name]] for name in SCHEMA.tables[0].dimensions}

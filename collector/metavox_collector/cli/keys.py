@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 
 from metavox_collector.errors import KeyUnusable, TargetExists
@@ -54,7 +55,7 @@ def public(file: KeyFile, passphrase_file: Passphrase = None) -> None:
     sys.stdout.write(keys.public_pem(_public(file, passphrase_file)).decode())
 
 
-def _public(file: Path, passphrase_file: Path | None) -> keys.Ed25519PublicKey:
+def _public(file: Path, passphrase_file: Path | None) -> Ed25519PublicKey:
     if _is_private(file):
         return keys.private_key(file, keys.passphrase_of(passphrase_file)).public_key()
     if passphrase_file is not None:

@@ -97,7 +97,7 @@ def _contents(pack: Opened, integrity: Integrity, notes: list[str]) -> Iterator[
 
 def _guarded(name: str, check: Callable[[], Iterable[Problem]]) -> list[Problem]:
     """What a check finds; where it fails at what it reads, that: whoever wrote the files chose what is in them."""
-    found = []
+    found: list[Problem] = []
     try:
         found.extend(check())
     except Exception as error:  # whatever it is, what was found before has to be told

@@ -31,7 +31,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.wire import encode
 from tests.integration.collector.running import PATIENCE, get
-from tests.spans import example_report, example_span
+from tests.spans import WEEK, example_report, example_span
+from tests.unit.collector import packs
 from tests.waiting import until
 
 OVER = "2026-12-03T00:00:00Z"
@@ -353,12 +354,14 @@ def test_a_simulated_fleet_becomes_a_dataset(tmp_path):
     late = run("simulate", "--installations", "1", "--week", "2026-W47", "--url", running.url)
     assert (late.returncode, "the week is closed" in late.stderr) == (1, True)
 
-    exported = run("export", "--db", running.db, "--week", "2026-W47", "--out", str(tmp_path / "out"))
-    assert exported.returncode == 0, exported.stderr
+    words = ("--db", running.db, "--week", "2026-W47", "--out", str(tmp_path / "out"), "--now", OVER)
+    made = run("release", *words, *packs.options(running.db, WEEK, tmp_path), **plenty)
+    assert made.returncode == 0, made.stderr
     directory = tmp_path / "out" / "metavox-2026-W47-publish-synthetic"
     about = json.loads((directory / "data_dictionary.json").read_text(encoding="utf-8"))
     assert about["release"]["synthetic"] is True
-    rows = pq.read_table(directory / "performance.parquet").to_pylist()
+    rows = pq.read_table(directory / "data" / "performance.parquet").to_pylist()
+    assert run("verify", str(directory)).returncode == 0
     tiny = [
         row
         for row in rows

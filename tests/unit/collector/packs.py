@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,12 +17,13 @@ from metavox_collector.dataset.model import Dataset, dataset_of
 from metavox_collector.pack import reports
 from metavox_collector.pack.inputs import Inputs
 from metavox_collector.pack.publisher import SANDBOX
-from metavox_collector.pack.release import pack_of
+from metavox_collector.pack.release import kept, pack_of
+from metavox_collector.proof import keys
 from metavox_collector.proof.attacks.run import GAMES
 from metavox_collector.proof.attacks.verdicts import AttackReport, Gate, Measured
 from metavox_collector.proof.canonical import compact, read
 from metavox_collector.settings import Settings
-from metavox_collector.store import LabelledRelease
+from metavox_collector.store import Database, LabelledRelease
 from metavox_privacy.audit.bound import Bound
 from metavox_privacy.audit.planted import FAULTS
 from metavox_privacy.audit.result import AuditReport, Game, Plant
@@ -30,7 +32,7 @@ from metavox_privacy.budget import LedgerEntry, authorize
 from metavox_privacy.cells import fold
 from metavox_privacy.fields import Purpose, Scope
 from metavox_privacy.release import Release, make_release
-from metavox_privacy.schema import Schema
+from metavox_privacy.schema import SCHEMA, Schema
 from metavox_privacy.week import Week
 from tests.spans import WEEK, example_report, example_span, small_schema
 
@@ -114,6 +116,19 @@ def pack(
     release = releases[week, purpose]
     given = inputs(release)
     return pack_of(dataset(release, history, given), given, KEY)
+
+
+def options(url: str, week: Week, folder: Path) -> list[str]:
+    """What ``release`` needs beside a week: a key, and reports that passed, for their own take minutes."""
+    database = Database.existing(url, SCHEMA)
+    release = kept(database, week, "publish").labelled.release
+    database.dispose()
+    audit, attacks, key = folder / "audit.json", folder / "attacks.json", folder / "key.pem"
+    audit.write_bytes(compact(audit_report(release, SCHEMA)))
+    attacks.write_bytes(compact(attack_report(release, SCHEMA)))
+    key.write_bytes(keys.generate().private)
+    key.chmod(0o600)
+    return ["--audit", str(audit), "--attacks", str(attacks), "--key", str(key)]
 
 
 def audit_report(release: Release, schema: Schema = SMALL) -> dict[str, Any]:
