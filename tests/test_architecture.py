@@ -57,6 +57,16 @@ def test_the_house_as_it_stands_keeps_every_contract(house):
             "Floors inside the collector",
         ),
         ("collector/metavox_collector/close.py", "import sqlalchemy", "Only the store speaks SQL"),
+        (
+            "collector/metavox_collector/dataset/model.py",
+            "import metavox_collector.dataset.emit",
+            "Floors inside a dataset",
+        ),
+        (
+            "collector/metavox_collector/estimate/rate.py",
+            "import metavox_collector.store",
+            "Floors inside the collector",
+        ),
     ],
 )
 def test_a_forbidden_import_breaks_its_contract(house, module, line, contract):
