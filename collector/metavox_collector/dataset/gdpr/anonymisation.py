@@ -86,9 +86,8 @@ def _of(case: Case, criterion: Criterion) -> Sequence[Gate]:
 
 
 def _criterion(case: Case, criterion: Criterion) -> Section:
-    source = "law: WP29 Opinion 05/2014" if criterion in CRITERIA else "proof: attacks.json"
     facts = (
-        derived(_QUESTION[criterion], source),
+        derived(_QUESTION[criterion], "code: metavox_collector.proof.attacks"),
         derived(_ANSWER[criterion], "code: metavox_privacy.release"),
         verdict(case, criterion),
     )
@@ -186,12 +185,12 @@ def _residual() -> tuple[Fact, ...]:
 
 def _law() -> tuple[Fact, ...]:
     return (
-        derived(
+        confirm(
             "Recital 26 looks at all means reasonably likely to be used to identify somebody, by the "
             "controller or by another person; the Court has applied it in C-582/14 Breyer (19 October 2016).",
             "law: Recital 26 GDPR, C-582/14",
         ),
-        derived(
+        confirm(
             "In C-413/23 P, EDPS v SRB (4 September 2025, ECLI:EU:C:2025:645), on Regulation (EU) 2018/1725, "
             "whose definitions are those of the GDPR, the Court held that pseudonymised data are not personal "
             "data in every case and for everybody, and that whether a recipient can identify people depends on "

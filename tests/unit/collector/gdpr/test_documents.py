@@ -62,6 +62,12 @@ def test_every_statement_says_where_it_comes_from() -> None:
     assert {fact.status for fact in facts()} == {"derived", "declared", "to confirm", "to fill in"}
 
 
+def test_no_reading_of_the_law_is_called_a_fact_of_the_software() -> None:
+    of_law = [fact for fact in facts() if fact.source.startswith("law: ")]
+    assert len(of_law) > 20
+    assert {fact.status for fact in of_law} == {"to confirm"}
+
+
 def test_every_setting_that_is_named_exists() -> None:
     named = {fact.source.removeprefix("setting: ") for fact in facts() if fact.source.startswith("setting: ")}
     assert len(named) > 8
