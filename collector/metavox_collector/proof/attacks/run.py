@@ -151,7 +151,7 @@ def _simulated(
             _ISOLATING,
             "singling out",
             "How many predicates, written from the release to be true of hardly anybody, isolate one installation?",
-            "e^ε times how many of another fleet they are true of, and δ for each installation",
+            "e^ε times how many of another fleet they would isolate in this one, and δ for each installation",
             found.singled_out,
             found.singled_out_control,
         ),

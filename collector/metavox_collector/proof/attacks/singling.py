@@ -1,9 +1,9 @@
 """Singling out: a predicate, written from the release alone, that is true of exactly one installation of the fleet.
 
 After Cohen and Nissim 2020 (arXiv:1904.06009). A predicate that is rarely true of anybody isolates somebody by
-chance, too, so the baseline is how often it is true in another fleet of the same kind and size. By differential
-privacy the output is about as likely without the one who is isolated; so the chance that it isolates is at most
-``e^ε`` times the number of installations of another fleet of which it is true, and δ for each installation.
+chance, too. By differential privacy the same predicate comes out about as likely without the one whom it isolates.
+So the chance that it isolates is at most ``e^ε`` times how many of another fleet it would isolate, were they added
+one at a time: those that it is true of where it is true of nobody in the first; and δ for each installation.
 """
 
 from __future__ import annotations
@@ -58,21 +58,15 @@ def singled_out(release: Release, fleet: Fleet, other: Fleet) -> Measured:
     table = next(table for table in parameters.tables if table.metrics)
     metrics = _pair_of_metrics(table, parameters.schema)
     released = next(found for found in release.tables if found.name == table.name)
-    predicates = _best(list(_predicates(released, metrics, parameters)))
+    predicates = _certain(released, metrics, parameters) or _likely(released, metrics, parameters)
     mine, others = (_people(one, table, metrics) for one in (fleet, other))
     isolated = Proportion(sum(_true_of(p, mine) == 1 for p in predicates), len(predicates))
-    elsewhere = sum(_true_of(p, others) for p in predicates)
+    elsewhere = sum(_true_of(p, others) for p in predicates if not _true_of(p, mine))
     growth = len(fleet.reports) / len(other.reports)
     limit = math.exp(epsilon(parameters.nano_rho, DELTA)) * growth * _mean(elsewhere, len(predicates))
     limit = min(limit + DELTA * len(fleet.reports), 1.0)
     low, high = isolated.low(ALPHA / 2), isolated.high(ALPHA / 2)
     return Measured(isolated.rate, low, high, limit, len(predicates))
-
-
-def _best(predicates: list[Predicate]) -> list[Predicate]:
-    """Those of cells that one alone is in, where the release says so; else the likeliest to isolate."""
-    certain = [predicate for predicate in predicates if not any(b is not None for b in predicate.buckets)]
-    return (certain or sorted(predicates, key=lambda p: -p.expected))[:MOST]
 
 
 def _mean(elsewhere: int, predicates: int) -> float:
@@ -85,13 +79,19 @@ def _pair_of_metrics(table: Table, schema: Schema) -> tuple[str, ...]:
     return tuple(sorted(quantities, key=lambda name: -table.metrics[name])[:2])
 
 
-def _predicates(table: ReleasedTable, metrics: tuple[str, ...], parameters: Parameters) -> Iterator[Predicate]:
+def _certain(table: ReleasedTable, metrics: tuple[str, ...], parameters: Parameters) -> list[Predicate]:
+    """The cells that by the release one alone is in."""
+    alone = [cell.key for cell in table.cells if cell.contributors / parameters.weeks < 2]
+    return [Predicate(key, (None,) * len(metrics), 1.0) for key in alone][:MOST]
+
+
+def _likely(table: ReleasedTable, metrics: tuple[str, ...], parameters: Parameters) -> list[Predicate]:
+    """The likeliest to isolate of those that hardly anybody is expected in."""
+    found: list[Predicate] = []
     for cell in table.cells:
         people = cell.contributors / parameters.weeks
-        if people < 2:  # the exact sums say that one is alone
-            yield Predicate(cell.key, (None,) * len(metrics), EXPECTED)
-            continue
-        yield from _conjunctions(cell, people, table, metrics, parameters.schema)
+        found += _conjunctions(cell, people, table, metrics, parameters.schema)
+    return sorted(found, key=lambda p: -p.expected)[:MOST]
 
 
 def _conjunctions(
