@@ -14,7 +14,7 @@ from metavox_privacy.fields import Scope, Table
 from metavox_privacy.report import Report
 from metavox_privacy.schema import SCHEMA, Schema
 
-NIGHT = 10
+NIGHT = 25
 """How many times the trials a thorough audit plays."""
 
 _SCOPES: tuple[Scope, ...] = ("full", "coarse")
@@ -31,7 +31,7 @@ def audit_this_code(
     """Audit what is shipped, on this machine.
 
     Args:
-        trials: Releases drawn of each world of a game; by default 4,000, or 40,000 of a thorough audit.
+        trials: Releases drawn of each world of a game; by default 4,000, or 100,000 of a thorough audit.
         thorough: Whether coarse releases are played as well, and the whole release at each of ``budgets``.
         budgets: What releases of this collector cost, in nano-ρ.
         jobs: How many processes play.
