@@ -60,13 +60,13 @@ def make_fleet(installations: int, shape: Shape, seed: int) -> Fleet:
     rng = np.random.default_rng((seed, installations, SHAPES.index(shape)))
     popularity = 1 / np.arange(1, CELLS + 1)
     wanted = rng.choice(HABITS, installations)
-    picks = _picks(rng, popularity / popularity.sum(), wanted)
-    order = np.argsort(picks[:, 1], kind="stable")
-    numbers, cell = picks[order].T
+    pairs = picks(rng, popularity / popularity.sum(), wanted)
+    order = np.argsort(pairs[:, 1], kind="stable")
+    numbers, cell = pairs[order].T
     return Fleet(numbers, cell, wanted[numbers], _values(rng, shape, cell))
 
 
-def _picks(rng: np.random.Generator, popularity: Floats, wanted: Ints) -> Ints:
+def picks(rng: np.random.Generator, popularity: Floats, wanted: Ints) -> Ints:
     """Pairs of an installation and a cell, no pair twice: whoever drew a cell twice draws again."""
     pairs = np.empty(0, dtype=np.int64)  # installation * CELLS + cell
     missing = wanted

@@ -9,7 +9,7 @@ import numpy as np
 
 from metavox_collector.estimate import Estimate, estimate_all
 from metavox_privacy.budget import Account, authorize, epsilon
-from metavox_privacy.cells import squared_histogram_sensitivity, weight
+from metavox_privacy.cells import squared_count_sensitivity, squared_histogram_sensitivity, weight
 from metavox_privacy.mechanism import gaussian
 from metavox_privacy.schema import SCHEMA
 from metavox_privacy.smoothing import spread
@@ -18,6 +18,10 @@ from tests.bench.private_releases.fleet import CELLS, MOST_CELLS, REQUESTS, Flee
 
 METRIC = SCHEMA.metric["time_to_first_token"]
 DELTA = 1e-8
+STEEPNESS = 0.5
+"""With which power of a cell's size its part of an installation's weight falls."""
+LEAST_SIZE = 50
+"""Below it, noise is all that a count says."""
 _ONE_TABLE = dataclasses.replace(SCHEMA, cells_per_report=MOST_CELLS)
 
 
@@ -27,8 +31,24 @@ def rho_of(target: float) -> int:
 
 
 def exact_sums(fleet: Fleet) -> Ints:
-    """Units by cell and bucket, ``(CELLS, buckets)``, as the fold sums reports; four requests divide 256 evenly."""
-    worth = np.array([weight(max(k, 1), SCHEMA.units) for k in range(MOST_CELLS + 1)])[fleet.cells_of]
+    """Units by cell and bucket, ``(CELLS, buckets)``, as the fold sums reports: an equal weight for every cell."""
+    worth = np.array([weight(max(k, 1), SCHEMA.units) for k in range(MOST_CELLS + 1)])
+    return _summed(fleet, worth[fleet.cells_of])
+
+
+def sums_by_size(fleet: Fleet, counts_nano_rho: int) -> Ints:
+    """The same with more of each installation's weight in its smaller cells, whose sizes noisy counts tell first.
+
+    The squares of an installation's weights still add up to no more than the square of the units.
+    """
+    mechanism = gaussian(squared_sensitivity=squared_count_sensitivity(_ONE_TABLE, 1), nano_rho=counts_nano_rho)
+    noisy = mechanism.draw(np.bincount(fleet.cell, minlength=CELLS).tolist(), _account(counts_nano_rho))
+    wanted = (1 / np.maximum(noisy, LEAST_SIZE) ** (2 * STEEPNESS))[fleet.cell]
+    together = np.bincount(fleet.installation, wanted)[fleet.installation]
+    return _summed(fleet, np.floor(SCHEMA.units * np.sqrt(wanted / together) * (1 - 1e-12)).astype(np.int64))
+
+
+def _summed(fleet: Fleet, worth: Ints) -> Ints:
     buckets = np.searchsorted(np.array(METRIC.edges), fleet.values)
     each, rest = np.divmod(worth, REQUESTS)
     sums = np.zeros((CELLS, METRIC.buckets), dtype=np.int64)
@@ -37,14 +57,14 @@ def exact_sums(fleet: Fleet) -> Ints:
     return sums
 
 
-def release(sums: Ints, nano_rho: int) -> list[Estimate]:
+def release(sums: Ints, nano_rho: int, processes: int | None = None) -> list[Estimate]:
     """Draw the histograms' noise with the shipped mechanism, and estimate. Every public cell is released."""
     mechanism = gaussian(
         squared_sensitivity=squared_histogram_sensitivity(METRIC, _ONE_TABLE, 1), nano_rho=nano_rho
     )
     flat = [units for row in sums.tolist() for units in spread(row, METRIC)]
     noisy = np.array(mechanism.draw(flat, _account(nano_rho))).reshape(CELLS, -1)
-    return estimate_all([(METRIC, row, mechanism.scale) for row in noisy.tolist()])
+    return estimate_all([(METRIC, row, mechanism.scale) for row in noisy.tolist()], processes)
 
 
 def _account(nano_rho: int) -> Account:
