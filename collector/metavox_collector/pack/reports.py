@@ -13,7 +13,7 @@ from metavox_collector.errors import ReleaseRefused
 from metavox_collector.proof import canonical
 from metavox_collector.proof.attacks import Effort, Parameters, attack
 from metavox_collector.proof.attacks.checks import checked, shown
-from metavox_collector.proof.attacks.run import GAMES
+from metavox_collector.proof.attacks.run import NAMES
 from metavox_collector.proof.audit import as_staged
 from metavox_collector.proof.canonical import NotCanonical
 from metavox_privacy.audit import TRIALS
@@ -158,7 +158,7 @@ def _attacks(report: Report, release: Release, schema: Schema) -> Iterator[str]:
         if report["parameters"].get(name) != value:
             yield f"it attacked releases of another {name} than this one's"
     gates = {gate["name"]: gate for gate in report["gates"]}
-    for name in (game.name for game in GAMES):
+    for name in NAMES:
         if name not in gates:
             yield f"the attack '{name}' is missing"
     for gate in gates.values():
