@@ -35,8 +35,8 @@ PLANT_TRIALS = 1_000
 CLAIM = 2 * 10**9
 """The nano-ρ of what a game tests: ρ = μ²/2 at μ = 2, where so many trials prove nine tenths of what is true.
 
-At the shipped budget, μ = 0.17, that takes 300,000. The price of a mechanism is one formula for all budgets, and the
-noise of small budgets is the same noise on a larger scale.
+At the shipped budget, μ = 0.17, that takes 300,000. The price of a mechanism is one formula for all budgets, and
+the noise of small budgets is the same noise on a larger scale.
 """
 
 WEEKS = (1, 4)
