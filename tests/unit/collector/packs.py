@@ -154,7 +154,7 @@ def attack_report(release: Release, schema: Schema = SMALL) -> dict[str, Any]:
     """Attacks that find nothing: the shape of their report, without its minutes."""
     criteria: cycle[Criterion] = cycle(("singling out", "linkability", "inference", "membership"))
     held, broken = Measured(0.01, -0.02, 0.04, 0.1, 4000), Measured(1.0, 0.9, 1.0, 0.1, 400)
-    gates = tuple(Gate(name, criterion, "?", "μ", held, broken) for name, criterion in zip(NAMES, criteria))
+    gates = tuple(Gate(name, next(criteria), "?", "μ", held, broken) for name in NAMES)
     identified = {
         "code_version": this_code().version,
         "code_sha256": this_code().sha256,
