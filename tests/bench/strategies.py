@@ -60,7 +60,7 @@ def _sizes(branches: int) -> Iterator[int]:
 
 
 def haar() -> Floats:
-    """The Haar wavelet with the weights of Privelet (Xiao, Wang and Gehrke 2010), here for L2."""
+    """The Haar wavelet (Privelet: Xiao, Wang and Gehrke 2010), all rows alike."""
     waves = [np.kron(np.eye(BUCKETS // size), np.repeat([1.0, -1.0], size // 2)) for size in _sizes(2) if size > 1]
     return np.concatenate([np.ones((1, BUCKETS)), *waves])
 

@@ -31,21 +31,24 @@ def rho_of(target: float) -> int:
 
 
 def exact_sums(fleet: Fleet) -> Ints:
-    """Units by cell and bucket, ``(CELLS, buckets)``, as the fold sums reports: an equal weight for every cell."""
+    """Units by cell and bucket, ``(CELLS, buckets)``, as the fold sums reports: its cells weigh the same."""
     worth = np.array([weight(max(k, 1), SCHEMA.units) for k in range(MOST_CELLS + 1)])
     return _summed(fleet, worth[fleet.cells_of])
 
 
 def sums_by_size(fleet: Fleet, counts_nano_rho: int) -> Ints:
-    """The same with more of each installation's weight in its smaller cells, whose sizes noisy counts tell first.
-
-    The squares of an installation's weights still add up to no more than the square of the units.
-    """
-    mechanism = gaussian(squared_sensitivity=squared_count_sensitivity(_ONE_TABLE, 1), nano_rho=counts_nano_rho)
+    """The same with more of each installation's weight in its smaller cells, whose sizes noisy counts tell first."""
+    sensitivity = squared_count_sensitivity(_ONE_TABLE, 1)
+    mechanism = gaussian(squared_sensitivity=sensitivity, nano_rho=counts_nano_rho)
     noisy = mechanism.draw(np.bincount(fleet.cell, minlength=CELLS).tolist(), _account(counts_nano_rho))
-    wanted = (1 / np.maximum(noisy, LEAST_SIZE) ** (2 * STEEPNESS))[fleet.cell]
+    return _summed(fleet, worth_by_size(fleet, np.array(noisy)))
+
+
+def worth_by_size(fleet: Fleet, sizes: Ints) -> Ints:
+    """Units of each row; their squares add up to no more than the units' square for any installation."""
+    wanted = (1 / np.maximum(sizes, LEAST_SIZE) ** (2 * STEEPNESS))[fleet.cell]
     together = np.bincount(fleet.installation, wanted)[fleet.installation]
-    return _summed(fleet, np.floor(SCHEMA.units * np.sqrt(wanted / together) * (1 - 1e-12)).astype(np.int64))
+    return np.floor(SCHEMA.units * np.sqrt(wanted / together) * (1 - 1e-12)).astype(np.int64)
 
 
 def _summed(fleet: Fleet, worth: Ints) -> Ints:
