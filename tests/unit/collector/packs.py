@@ -51,11 +51,17 @@ _KINDS = (
 )
 
 
-@lru_cache
 def drawn(
     weeks: tuple[Week, ...] = (WEEK,), scope: Scope = "full"
 ) -> tuple[tuple[LedgerEntry, ...], dict[tuple[Week, Purpose], Release]]:
     """The ledger of these weeks' closes, and what they released: 16,000 installations of three kinds."""
+    return _drawn(weeks, scope)
+
+
+@lru_cache
+def _drawn(
+    weeks: tuple[Week, ...], scope: Scope
+) -> tuple[tuple[LedgerEntry, ...], dict[tuple[Week, Purpose], Release]]:
     spans = [example_span(**kind) for kind in _KINDS]
     fleet = [
         example_report(*spans[: 1 + n % 3], token=str(n).encode(), schema=SMALL, synthetic=True) for n in range(400)
