@@ -16,13 +16,13 @@ ENGLISH: Final = Words(
         "are of public lists, numbers are ranges, time is the week.",
         "Never": "Prompts, answers, file names or paths, names of private models, user or host names, addresses, "
         "ids of you or of this machine.",
-        "Why": "improve: statistics for the maintainers. publish: anonymous datasets, with noise, that are "
+        "Why": "improve: statistics for the maintainers. publish: datasets, with noise, that are "
         "published and SOLD to hardware vendors, cloud providers, software companies, researchers and analysts.",
         "Kept": "Here for 28 days and to the next counted run, or to your no. At the collector until the week is "
         "closed, at most 30 days; then noisy sums.",
         "Rights": "Legal basis: consent (GDPR Art. 6(1)(a)). Withdraw any time: metavox telemetry off; --delete "
-        "erases what is not released. Rights to access, erasure and portability; complaint to a data protection "
-        "authority.",
+        "erases what is not released. Rights to access, erasure and portability; "
+        "complaint to a data protection authority.",
     },
     questions={
         "improve": "Send weekly statistics to help improve MetaVox?",

@@ -17,14 +17,14 @@ ITALIAN: Final = Words(
         "Nomi di elenchi pubblici, numeri a fasce, tempo a settimane.",
         "Mai": "Prompt, risposte, nomi o percorsi di file, nomi di modelli privati, di utenti o di host, "
         "indirizzi, identificativi tuoi o della macchina.",
-        "Perché": "improve: statistiche per chi mantiene MetaVox. publish: dataset anonimi, con rumore, "
+        "Perché": "improve: statistiche per chi mantiene MetaVox. publish: dataset, con rumore, "
         "pubblicati e VENDUTI a produttori di hardware, fornitori di cloud, aziende di software, ricercatori e "
         "analisti.",
         "Durata": "Qui 28 giorni e fino alla prossima esecuzione contata, o al tuo no. Nel collettore finché la "
         "settimana è aperta, al più 30 giorni; poi somme con rumore.",
         "Diritti": "Base giuridica: consenso (GDPR art. 6(1)(a)). Revoca quando vuoi: metavox telemetry off; "
-        "--delete cancella ciò che non è pubblicato. Accesso, cancellazione, portabilità; reclamo all'autorità "
-        "(Garante).",
+        "--delete cancella ciò che non è pubblicato. Accesso, cancellazione, portabilità; "
+        "reclamo all'autorità (Garante).",
     },
     questions={
         "improve": "Inviare statistiche settimanali per aiutare a migliorare MetaVox?",

@@ -47,8 +47,7 @@ QUESTIONS: Final = (
         "Is a release with differential privacy outside the GDPR, also for who made it?",
         "No authority has said at which ε and δ an aggregate is anonymous. After C-413/23 P the answer may "
         "differ between the controller and a buyer; guidance of the EDPB on anonymisation is in preparation. "
-        "The words that people are shown call the datasets anonymous, which is meant of the method and is not "
-        "settled in law.",
+        "The words that people are shown say that the datasets carry noise, and do not call them anonymous.",
         "The whole processing up to the release is treated as one of personal data; the release states its "
         "parameters and measurements, and licences forbid re-identification.",
         "code: metavox_privacy.budget",
