@@ -26,6 +26,7 @@ class LocalCollector:
 
     def __init__(self, folder: Path, now: datetime) -> None:
         folder.mkdir(parents=True)
+        self._folder = folder
         self.db = f"sqlite:///{folder / 'collector.db'}"
         self._now = now
         self.url = ""
@@ -76,9 +77,12 @@ class LocalCollector:
         if done.returncode:
             raise MetaVoxError(f"metavox-collector {arguments[0]} failed; what it printed above says why.")
 
-    def export(self, week: Week, out: Path) -> Path:
-        """Write the week's dataset and return its folder."""
-        self.run("export", "--week", str(week), "--db", self.db, "--out", str(out))
+    def release(self, week: Week, out: Path) -> Path:
+        """Write the week's pack, signed by a key made for it, and return its folder."""
+        keys = self._folder / "keys"
+        self.run("keys", "generate", "--out", str(keys))
+        named = ("--week", str(week), "--db", self.db, "--now", self._now.isoformat())
+        self.run("release", *named, "--key", str(keys / "metavox-signing.pem"), "--out", str(out))
         return max(out.glob(f"metavox-{week}-publish*"), key=lambda path: path.stat().st_mtime)
 
 
