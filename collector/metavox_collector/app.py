@@ -19,6 +19,7 @@ from metavox_collector.clock import Clock, utc_now
 from metavox_collector.endpoints.delete import deletion
 from metavox_collector.endpoints.intake import Intake
 from metavox_collector.endpoints.latest import datasets, latest
+from metavox_collector.endpoints.ledger import ledger
 from metavox_collector.endpoints.openapi import described
 from metavox_collector.endpoints.refusals import Refusals, media_of
 from metavox_collector.endpoints.traces import Traces, peer_of
@@ -40,6 +41,7 @@ _ROUTES = {
     "/v1/reports/": "reports",
     "/v1/releases/latest": "latest",
     "/v1/datasets": "datasets",
+    "/v1/ledger": "ledger",
     "/openapi.json": "openapi",
     "/health": "health",
     "/ready": "ready",
@@ -105,6 +107,7 @@ def create_app(
     app.include_router(deletion(stager, clock, admit=partial(_admit_deletion, traces), deleted=deleted))
     app.include_router(latest(database))
     app.include_router(datasets(database))
+    app.include_router(ledger(database, settings.yearly_cap_nano_rho))
     app.router.routes += [*probes(health), described(limits)]
     app.add_middleware(Counted, metrics=metrics, routes=_ROUTES)
     _refuse(app, traces.refusals)

@@ -86,17 +86,23 @@ def close_week(
             left = settings.yearly_cap_nano_rho - spent_in(transaction.ledger(), week.year)
     except AlreadyReleased as error:
         # It may be here again because the last close could not do what follows.
-        _keep_file(database)
+        keep_file(database)
         if not _cleaned(database, expired):
             raise AlreadyReleased(f"{error}; {NOT_SCRUBBED}") from None
         raise
     cleaned = _cleaned(database, expired)
-    _keep_file(database)
+    keep_file(database)
     return Closed(tuple(releases), database.sandbox, left, cleaned)
 
 
-def _keep_file(database: Database) -> None:
-    """Estimate what the newest release says, once for all who ask the service; nobody is kept waiting."""
+def keep_file(database: Database) -> None:
+    """Estimate what the newest release says, once for all who ask the service; nobody is kept waiting.
+
+    It does nothing where that file is there, or nothing is released that was not withdrawn.
+
+    Raises:
+        StoreUnavailable: if the database is busy or away.
+    """
     with database.read() as transaction:
         week, kept = transaction.newest_release("publish"), transaction.newest_file("publish")
         labelled = None if week is None else transaction.release(week, "publish")
@@ -104,7 +110,8 @@ def _keep_file(database: Database) -> None:
         return
     zipped = zipped_file(labelled, database.schema)
     with database.write() as transaction:
-        transaction.keep_file(labelled.release.week, "publish", zipped)
+        if transaction.newest_release("publish") == week:  # it may have been withdrawn meanwhile
+            transaction.keep_file(labelled.release.week, "publish", zipped)
 
 
 def _period(week: Week, settings: Settings) -> list[Week]:

@@ -11,6 +11,7 @@ VERBS = (
     "serve",
     "close",
     "release",
+    "ledger",
     "verify",
     "attacks",
     "audit",

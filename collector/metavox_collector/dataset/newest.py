@@ -7,10 +7,8 @@ quantiles and the histogram that was estimated with them.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from metavox_collector.estimate import QUANTILES, Estimate, estimate_all
@@ -35,32 +33,10 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewestRelease:
-    """A file, ready to be answered.
-
-    Attributes:
-        body: JSON in UTF-8.
-        zipped: The same, gzipped.
-        etag: Names this content, as HTTP quotes it.
-    """
-
-    body: bytes
-    zipped: bytes
-    etag: str
-
-
 def zipped_file(labelled: LabelledRelease, schema: Schema) -> bytes:
     """Write a release of this version of the schema as a gzipped file; 30 ms a cell, so it is made once."""
     text = json.dumps(newest(labelled, schema), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return gzip.compress(text.encode(), mtime=0)
-
-
-def newest_file(zipped: bytes) -> NewestRelease:
-    """What was kept of a release, as it is answered."""
-    body = gzip.decompress(zipped)
-    # Weak, for the plain and the zipped form are the same to whoever asks.
-    return NewestRelease(body, zipped, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 def newest(labelled: LabelledRelease, schema: Schema) -> dict[str, Any]:

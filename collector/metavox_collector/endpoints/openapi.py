@@ -64,6 +64,7 @@ def document(limits: Limits) -> Json:
             "/v1/reports/{token}": {"delete": _deletion()},
             "/v1/releases/latest": {"get": _latest("content"), "head": _latest(None)},
             "/v1/datasets": {"get": _listing()},
+            "/v1/ledger": {"get": _ledger("content"), "head": _ledger(None)},
             "/health": {"get": _probe("Whether the process lives.")},
             "/ready": {"get": _ready()},
             "/openapi.json": {"get": _get("This document.", {"type": "object"})},
@@ -131,16 +132,31 @@ def _deletion() -> Json:
 
 
 def _latest(body: str | None) -> Json:
+    named = ("newestRelease", "The newest published release that was not withdrawn.")
+    asked = _cached(*named, "The newest release, as one file.", {"type": "object"}, body)
+    asked["responses"]["404"] = _json("Nothing is released yet.", _ERROR)
+    return asked
+
+
+def _ledger(body: str | None) -> Json:
+    parts = {"head": {"type": "string"}, "delta": {"type": "number"}}
+    parts |= {name: {"type": "array", "items": {"type": "object"}} for name in ("balance", "history")}
+    found = {"type": "object", "properties": parts, "required": list(parts)}
+    named = ("ledger", "What every release has cost, what was corrected, and what each ISO year has left.")
+    return _cached(*named, "The ledger's head, the balances and all entries, oldest first.", found, body)
+
+
+def _cached(operation: str, summary: str, text: str, schema: Mapping[str, Any], body: str | None) -> Json:
+    """A document with an ETag, or for None of ``body`` what HEAD answers."""
     etag = {"ETag": {"schema": {"type": "string"}}, "Cache-Control": {"schema": {"type": "string"}}}
-    found = {"description": "The newest release, as one file.", "headers": etag}
+    found = {"description": text, "headers": etag}
     return {
-        "operationId": "newestRelease" if body else "newestReleaseHead",
-        "summary": "The newest published release.",
+        "operationId": operation if body else f"{operation}Head",
+        "summary": summary,
         "parameters": [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
         "responses": {
-            "200": found | ({body: {JSON: {"schema": {"type": "object"}}}} if body else {}),
+            "200": found | ({body: {JSON: {"schema": schema}}} if body else {}),
             "304": {"description": "It is the one that If-None-Match names.", "headers": etag},
-            "404": _json("Nothing is released yet.", _ERROR),
             "503": _away(),
         },
     }

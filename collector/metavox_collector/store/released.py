@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy import Connection, RowMapping, Table, exists, func, select
 
 from metavox_collector.store.tables import Tables
 from metavox_privacy.fields import Purpose, Scope
@@ -96,11 +96,19 @@ def _summary(row: RowMapping, cells: Mapping[str, int]) -> ReleaseSummary:
 
 
 def newest(connection: Connection, tables: Tables, purpose: Purpose, schema_version: int) -> Week | None:
-    """The last week that was released for a purpose under a version of the schema; None when none was."""
-    release = tables.release
-    which = (release.c.purpose == purpose, release.c.schema_version == schema_version)
+    """The last week that was released for a purpose under a version of the schema and not withdrawn, or None."""
+    release, ledger = tables.release, tables.ledger
+    same = (ledger.c.week == release.c.week, ledger.c.purpose == release.c.purpose)
+    withdrawn = exists().where(*same, ledger.c.reason == "withdrawn")
+    which = (release.c.purpose == purpose, release.c.schema_version == schema_version, ~withdrawn)
     week = connection.scalar(select(func.max(release.c.week)).where(*which))  # 2026-W09 < 2026-W10 as text too
     return None if week is None else Week.parse(week)
+
+
+def drop_file(connection: Connection, tables: Tables, week: Week, purpose: Purpose) -> None:
+    """Delete a release's file, if there is one."""
+    table = tables.newest_file
+    connection.execute(table.delete().where(table.c.week == str(week), table.c.purpose == purpose))
 
 
 def keep_file(

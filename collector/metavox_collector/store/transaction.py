@@ -103,12 +103,16 @@ class Transaction:
         """Put a release's file in the place of the one before."""
         released.keep_file(self.connection, self.tables, week, purpose, self.schema.version, zipped)
 
+    def drop_file(self, week: Week, purpose: Purpose) -> None:
+        """Delete a release's file, if it is the one that is kept."""
+        released.drop_file(self.connection, self.tables, week, purpose)
+
     def newest_file(self, purpose: Purpose) -> tuple[Week, bytes] | None:
         """The last file that was kept for a purpose under this schema's version, and its week."""
         return released.newest_file(self.connection, self.tables, purpose, self.schema.version)
 
     def newest_release(self, purpose: Purpose) -> Week | None:
-        """The last week that was released for a purpose under this schema's version."""
+        """The last week that was released for a purpose under this schema's version, and not withdrawn."""
         return released.newest(self.connection, self.tables, purpose, self.schema.version)
 
     def release_summaries(self, purpose: Purpose) -> Sequence[ReleaseSummary]:

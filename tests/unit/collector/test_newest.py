@@ -12,7 +12,8 @@ from metavox_collector.close import close_week
 from metavox_collector.dataset import newest as dataset
 from metavox_collector.dataset.code import this_code
 from metavox_collector.dataset.model import Publisher, dataset_of
-from metavox_collector.dataset.newest import newest, newest_file, zipped_file
+from metavox_collector.dataset.newest import newest, zipped_file
+from metavox_collector.endpoints.cached import Cached
 from metavox_collector.estimate import estimate
 from metavox_collector.store import Database, LabelledRelease
 from metavox_privacy.budget import AlreadyReleased
@@ -128,7 +129,7 @@ def alike(histograms):
 
 def test_a_file_of_two_thousand_cells_is_small(monkeypatch):
     monkeypatch.setattr(dataset, "estimate_all", alike)
-    made = newest_file(zipped_file(labelled(2000), SCHEMA))
+    made = Cached.of_zipped(zipped_file(labelled(2000), SCHEMA))
     assert len(json.loads(made.body)["cells"]) == 2000
     assert len(made.body) < 1_300_000
     assert len(made.zipped) < 250_000
@@ -145,7 +146,7 @@ def test_a_file_is_bounded_and_says_what_it_leaves_out(monkeypatch):
     (performance,) = many.release.tables
     full = replace(performance, cells=tuple(replace(cell, histograms=wide) for cell in performance.cells))
     largest = replace(many, release=replace(many.release, tables=(full,)))
-    assert len(newest_file(zipped_file(largest, SCHEMA)).body) < 2**22
+    assert len(gzip.decompress(zipped_file(largest, SCHEMA))) < 2**22
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,8 @@ def test_who_has_it_already_is_told_in_no_bytes(app):
 
 def test_it_is_unzipped_once(app, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        "metavox_collector.endpoints.latest.newest_file", lambda *of: made.append(of) or newest_file(*of)
-    )
+    of_zipped = Cached.of_zipped
+    monkeypatch.setattr(Cached, "of_zipped", lambda zipped: made.append(zipped) or of_zipped(zipped))
     assert ask(app, "GET", PATH).content == ask(app, "GET", PATH).content
     assert len(made) == 1
 
