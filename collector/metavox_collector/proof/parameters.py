@@ -7,6 +7,7 @@ noisy numbers alone. A reader can compute it again.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from metavox_collector.dataset.code import Code
 from metavox_collector.dataset.facts import DELTA, costs, facts, privacy, privacy_unit
 from metavox_collector.dataset.model import Dataset
 from metavox_collector.dataset.statement import Statement
+from metavox_privacy.anonymize import CellKey
 from metavox_privacy.budget import LedgerEntry, epsilon, releases_in
 from metavox_privacy.cells import squared_count_sensitivity, squared_histogram_sensitivity, weight
 from metavox_privacy.fields import Scope, Table
@@ -142,13 +144,8 @@ def _mechanism(squared: int, nano_rho: int) -> GaussianMechanism:
 
 
 def shown(table: ReleasedTable, release: Release) -> dict[str, Any]:
-    """How much of a table is published, and at least how much of it is not, by noisy numbers alone.
-
-    What is not published is not known to anybody. That another table shows more contributions is a lower bound on
-    it; every installation contributes at least once to each table.
-    """
+    """How much of a table is published, and about how much of it is not, by noisy numbers alone."""
     total, error = _total(table)
-    largest = max(_total(other)[0] for other in release.tables)
     return {
         "name": table.name,
         "published_keys": len(table.cells),
@@ -156,8 +153,33 @@ def shown(table: ReleasedTable, release: Release) -> dict[str, Any]:
         "rows": len(table.cells) * max(1, len(table.histogram_scales)),
         "contributions": total,
         "contributions_error_95": round(_Z95 * error, 1),
-        "suppressed_share_at_least": round(max(0.0, 1 - total / largest), 4) if largest > 0 else None,
+        "suppressed_share_estimated": _suppressed(table, release),
     }
+
+
+def _suppressed(table: ReleasedTable, release: Release) -> float | None:
+    """About which part of the contributions is in cells that are not published; nobody knows it exactly.
+
+    Every installation contributes to each table, and to those of shares as a rule once. What one of these shows
+    more of than this table, in total or for the words of the dimensions that both have, is missing here.
+    """
+    others = [other for other in release.tables if not other.histogram_scales and _total(other)[0] > 0]
+    missing = [_missing(table, other) / _total(other)[0] for other in others]
+    return round(max(missing), 4) if missing else None
+
+
+def _missing(table: ReleasedTable, other: ReleasedTable) -> int:
+    common = [name for name in table.dimensions if name in other.dimensions]
+    mine, theirs = _margin(table, common), _margin(other, common)
+    return sum(max(0, count - mine[key]) for key, count in theirs.items())
+
+
+def _margin(table: ReleasedTable, dimensions: Sequence[str]) -> Counter[CellKey]:
+    at = [table.dimensions.index(name) for name in dimensions]
+    sums: Counter[CellKey] = Counter()
+    for cell in table.cells:
+        sums[tuple(cell.key[i] for i in at)] += cell.contributors
+    return sums
 
 
 def coverage(release: Release) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from metavox_collector.pack.verify import verify
 from metavox_collector.pack.write import write
 from metavox_collector.proof import canonical, keys
 from metavox_collector.proof.integrity import Pinned
+from metavox_collector.proof.parameters import shown
 from metavox_collector.proof.paths import LEDGER, PARAMETERS, RELEASE, SIGNATURE, WORDS
 from metavox_collector.settings import Settings
 from metavox_collector.store import Database
@@ -68,15 +70,29 @@ def test_the_proof_says_what_was_promised_drawn_and_shown():
     paid = sum(draw["nano_rho"] for table in stated["tables"] for draw in (table["counts"], *table["histograms"]))
     assert packs.COSTS["publish"] * 0.999 < paid <= packs.COSTS["publish"]
     release = releases[WEEK, "publish"]
-    for shown, table in zip(stated["shown"], release.tables, strict=True):
-        assert shown["published_keys"] == len(table.cells)
-        assert shown["contributions"] == sum(cell.contributors for cell in table.cells)
-        assert 0 <= shown["suppressed_share_at_least"] <= 1
+    for told, table in zip(stated["shown"], release.tables, strict=True):
+        assert told["published_keys"] == len(table.cells)
+        assert told["contributions"] == sum(cell.contributors for cell in table.cells)
+        assert 0 <= told["suppressed_share_estimated"] <= (0 if table.histogram_scales else 0.1)
     assert set(stated["notices"]) == {"en", "it"}
     words = pack[WORDS].decode()
     assert history[-1].hash in words
     assert release.sha256 in words
     assert stated["self_selection"] in words
+
+
+def test_what_another_table_shows_more_of_is_said_to_be_missing():
+    _, releases = packs.drawn()
+    release = releases[WEEK, "publish"]
+    performance, *shares = release.tables
+    (model,) = {cell.key[1] for cell in performance.cells}
+    whole = shown(performance, release)["suppressed_share_estimated"]
+    less = replace(performance, cells=performance.cells[1:])
+    part = shown(less, replace(release, tables=(less, *shares)))["suppressed_share_estimated"]
+    (models,) = (table for table in shares if table.name == "models")
+    (counted,) = (cell.contributors for cell in models.cells if cell.key[0] == model)
+    assert whole == 0
+    assert part >= round((counted - less.cells[0].contributors) / counted, 4) > 0.1
 
 
 def test_the_raw_release_is_what_sha256sum_says_and_the_ledger_holds(tmp_path):
