@@ -46,6 +46,12 @@ def bell(deviation: float) -> Floats:
     return weights
 
 
+def less_wide(narrow: Floats, wide: Floats) -> Floats:
+    """A bell with negative sides, blind to what is far wider: a difference of two of sum 1, the wide one halved."""
+    around = (len(wide) - len(narrow)) // 2
+    return np.pad(narrow / narrow.sum(), around) - 0.5 * wide / wide.sum()
+
+
 def tree(branches: int) -> Floats:
     """Sums over blocks of 1, b, b², ... buckets (Hay et al. 2010)."""
     levels = [np.kron(np.eye(BUCKETS // size), np.ones(size)) for size in _sizes(branches)]
@@ -77,6 +83,7 @@ STRATEGIES = {
     "Gaussian kernel, 1.5 buckets (ships)": toeplitz(np.array(KERNEL, dtype=float)),
     "Gaussian kernel, 2 buckets": toeplitz(bell(2.0)),
     "Gaussian kernel, 3 buckets": toeplitz(bell(3.0)),
+    "kernel of 2 buckets less half of one of 6": toeplitz(less_wide(bell(2.0), bell(6.0))),
     "tree of 2": tree(2),
     "tree of 4": tree(4),
     "Haar wavelet": haar(),
