@@ -7,6 +7,7 @@ CROISSANT = "croissant.json"
 DATA_PACKAGE = "datapackage.json"
 DATASHEET = "datasheet.md"
 DICTIONARY = "data_dictionary.json"
+PAGE = "index.html"
 
 
 def parquet_path(table: str) -> str:
