@@ -68,14 +68,15 @@ def make_fleet(installations: int, shape: Shape, seed: int) -> Fleet:
 
 def picks(rng: np.random.Generator, popularity: Floats, wanted: Ints) -> Ints:
     """Pairs of an installation and a cell, no pair twice: whoever drew a cell twice draws again."""
-    pairs = np.empty(0, dtype=np.int64)  # installation * CELLS + cell
+    cells = len(popularity)
+    pairs = np.empty(0, dtype=np.int64)  # installation * cells + cell
     missing = wanted
     while missing.any():
         numbers = np.repeat(np.arange(len(wanted)), missing)
-        drawn = numbers * CELLS + rng.choice(CELLS, len(numbers), p=popularity)
+        drawn = numbers * cells + rng.choice(cells, len(numbers), p=popularity)
         pairs = np.unique(np.concatenate((pairs, drawn)))
-        missing = wanted - np.bincount(pairs // CELLS, minlength=len(wanted))
-    return np.column_stack((pairs // CELLS, pairs % CELLS))
+        missing = wanted - np.bincount(pairs // cells, minlength=len(wanted))
+    return np.column_stack((pairs // cells, pairs % cells))
 
 
 def _values(rng: np.random.Generator, shape: Shape, cell: Ints) -> Floats:

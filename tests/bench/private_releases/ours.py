@@ -37,7 +37,7 @@ def exact_sums(fleet: Fleet) -> Ints:
 
 
 def sums_by_size(fleet: Fleet, counts_nano_rho: int) -> Ints:
-    """The same with more of each installation's weight in its smaller cells, whose sizes noisy counts tell first."""
+    """The same, with more of an installation's weight in its smaller cells, whose sizes noisy counts tell first."""
     sensitivity = squared_count_sensitivity(_ONE_TABLE, 1)
     mechanism = gaussian(squared_sensitivity=sensitivity, nano_rho=counts_nano_rho)
     noisy = mechanism.draw(np.bincount(fleet.cell, minlength=CELLS).tolist(), _account(counts_nano_rho))

@@ -169,7 +169,7 @@ def _judged(
         scale = released.histogram_scales[name]
         estimates = estimate_all([(metric, found[order[number]].histograms[name], scale) for number in there])
         if metric.is_rate:
-            metrics[name] = {"noise": scale / SCHEMA.units / float(np.median(counts[held]))}
+            metrics[name] = {"noise": scale / SCHEMA.units / float(np.median(counts[held]) * variant.weeks)}
             continue
         exact = np.array(
             [np.quantile(week.values[name][week.cell == number], list(LEVELS.values())) for number in held]
