@@ -97,7 +97,7 @@ def closed(url: str) -> dict[str, Any]:
 
     def fold(transaction: Transaction, week: Week) -> Sums:
         began = time.monotonic()
-        sums = fold_week(transaction, week)
+        sums = fold_week(transaction, week, "full")
         spans["fold"] = time.monotonic() - began
         return sums
 

@@ -56,7 +56,7 @@ def measured(reports: int) -> tuple[dict[str, float], bool]:
         database = Database.existing(url, SCHEMA)
         with database.closing(WEEK) as transaction:
             with told(seconds, "the fold in SQL"):
-                in_sql = sql.fold_week(transaction, WEEK)
+                in_sql = sql.fold_week(transaction, WEEK, "full")
             with standalone() as workers:
                 os.environ.update(workers.environment)  # which PySpark reads
                 settings = Settings(db=url, spark_master=workers.master, spark_jdbc_jar=jdbc_jar())
@@ -64,7 +64,7 @@ def measured(reports: int) -> tuple[dict[str, float], bool]:
                     with told(seconds, "connecting to the cluster"):
                         cluster = stack.enter_context(spark.cluster(settings))
                     with told(seconds, "the fold on Spark"):
-                        on_spark = cluster.fold_week(transaction, WEEK)
+                        on_spark = cluster.fold_week(transaction, WEEK, "full")
         database.dispose()
     return seconds, digest(in_sql) == digest(on_spark)
 

@@ -21,6 +21,7 @@ from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
 from metavox_collector.store import Database, Transaction
 from metavox_privacy.budget import Account, AlreadyReleased
+from metavox_privacy.fields import Scope
 from metavox_privacy.mechanism import GaussianMechanism
 from metavox_privacy.schema import Schema
 from metavox_privacy.week import Week
@@ -31,7 +32,7 @@ from tests.unit.collector.releases import AFTER, generous
 def tiny_schema() -> Schema:
     """Two tables, whose noise is drawn in a moment."""
     small = small_schema()
-    return replace(small, tables=(table("performance", small), table("workload", small)))
+    return replace(small, tables=(table("performance", small), table("hardware", small)))
 
 
 def context() -> ForkServerContext:
@@ -76,9 +77,9 @@ def close_until(last: int, url: str, week: Week, told: Connection) -> None:
         step("draw")
         return draw(mechanism, values, account)
 
-    def fold(transaction: Transaction, folded: Week) -> Sums:
+    def fold(transaction: Transaction, folded: Week, scope: Scope) -> Sums:
         step("fold")
-        sums = fold_week(transaction, folded)
+        sums = fold_week(transaction, folded, scope)
         step("folded")
         return sums
 

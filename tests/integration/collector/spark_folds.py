@@ -42,21 +42,23 @@ def main() -> None:
     seen: dict[str, object] = {}
     with spark.cluster(settings) as cluster:
         with database.read() as transaction:
-            first = cluster.fold_week(transaction, whole)
+            first = cluster.fold_week(transaction, whole, "full")
             seen["on_disk"] = found(folder, needles)
             seen["written"] = sum(path.stat().st_size for path in (folder / "local").rglob("shuffle_*.data"))
             seen["password"] = found(folder, [given["password"].encode()]) + commands_with(given["password"])
-            seen["sql"], seen["spark"] = digest(sql.fold_week(transaction, whole)), digest(first)
-            seen["nobody"] = cluster.fold_week(transaction, nobody).reports
-            seen["altered"] = failure(lambda: cluster.fold_week(transaction, altered))
+            seen["sql"], seen["spark"] = digest(sql.fold_week(transaction, whole, "full")), digest(first)
+            seen["coarse"] = digest(cluster.fold_week(transaction, whole, "coarse"))
+            seen["sql_coarse"] = digest(sql.fold_week(transaction, whole, "coarse"))
+            seen["nobody"] = cluster.fold_week(transaction, nobody, "full").reports
+            seen["altered"] = failure(lambda: cluster.fold_week(transaction, altered, "full"))
             with frozen(executors(given["workers"])):
-                seen["late"] = failure(lambda: replace(cluster, timeout_s=1).fold_week(transaction, whole))
+                seen["late"] = failure(lambda: replace(cluster, timeout_s=1).fold_week(transaction, whole, "full"))
             with suppress(Undone), database.staging([whole]) as uncommitted:
                 uncommitted.add_reports([replace(example_report(), week=whole)])
-                seen["uncommitted"] = failure(lambda: cluster.fold_week(uncommitted, whole))
+                seen["uncommitted"] = failure(lambda: cluster.fold_week(uncommitted, whole, "full"))
                 raise Undone
             with one_dies_in_the_midst(cluster, executors(given["workers"])):
-                seen["after_a_death"] = digest(cluster.fold_week(transaction, whole))
+                seen["after_a_death"] = digest(cluster.fold_week(transaction, whole, "full"))
             cluster._rows(whole).persist(StorageLevel.DISK_ONLY).count()
             seen["on_disk_when_cached"] = found(folder, needles)
         reader = replace(cluster, source=jdbc_source(settings.db, given["reader"]))

@@ -15,6 +15,7 @@ from metavox_collector.fold.sql import fold_week
 from metavox_collector.fold.sums import Sums
 from metavox_collector.store import Database, Transaction
 from metavox_privacy.budget import AlreadyReleased, verify
+from metavox_privacy.fields import Scope
 from metavox_privacy.week import Week
 from tests.integration.collector.closes import close_together, close_until, context, steps_of, tiny_schema
 from tests.postgres import Server, server
@@ -152,8 +153,8 @@ def test_a_database_that_dies_beneath_a_close_has_done_nothing_and_can_be_closed
         _fill(url)
         database = opened(url)
 
-        def fold(transaction: Transaction, week: Week) -> Sums:
-            sums = fold_week(transaction, week)
+        def fold(transaction: Transaction, week: Week, scope: Scope) -> Sums:
+            sums = fold_week(transaction, week, scope)
             started.kill()
             return sums
 
@@ -172,9 +173,9 @@ def test_a_database_that_dies_while_it_is_read_is_said_to_be_away(opened):
         _fill(url)
         database = opened(url)
 
-        def fold(transaction: Transaction, week: Week) -> Sums:
+        def fold(transaction: Transaction, week: Week, scope: Scope) -> Sums:
             started.kill()
-            return fold_week(transaction, week)
+            return fold_week(transaction, week, scope)
 
         with pytest.raises(StoreUnavailable, match="cannot be used now"):
             close_week(database, WEEK, generous(url), now=AFTER, fold=fold)

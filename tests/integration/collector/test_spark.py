@@ -122,6 +122,10 @@ def test_the_sums_are_those_of_sql_bit_for_bit(seen):
     assert seen["spark"] == seen["sql"]
 
 
+def test_a_coarse_release_is_summed_so_too(seen):
+    assert seen["coarse"] == seen["sql_coarse"] != seen["sql"]
+
+
 def test_an_executor_that_dies_in_the_midst_changes_nothing(seen):
     assert seen["after_a_death"] == seen["sql"]
 

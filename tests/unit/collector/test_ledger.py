@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sys
 
@@ -138,16 +139,11 @@ def test_a_correction_is_made_by_the_verb_and_named_in_its_words(run, database, 
 @pytest.mark.parametrize(("answer", "status", "length"), [("y\n", 0, 3), ("n\n", 1, 2), ("", 1, 2)])
 def test_a_correction_is_asked_about_first(run, database, url, monkeypatch, answer, status, length):
     released(database, url)
-    monkeypatch.setattr("builtins.input", lambda _prompt="": answer.strip() or (_ for _ in ()).throw(EOFError))
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _prompt="": answer.strip() or _end())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     found = run("correct", "--db", url, "--week", WEEK, "--reason", "withdrawn")
     assert found[0] == status
     with database.read() as transaction:
         assert len(transaction.ledger()) == length
-
-
-def _end() -> str:
-    raise EOFError
 
 
 def test_no_option_before_a_verb_is_ignored(run, sqlite_url):
