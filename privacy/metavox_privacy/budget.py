@@ -83,6 +83,11 @@ class LedgerEntry:
         """The first of the weeks that were released together."""
         return self.week.before(self.weeks - 1)
 
+    @property
+    def years(self) -> range:
+        """The ISO years that its weeks are of; four weeks around New Year are of two."""
+        return range(self.first_week.year, self.week.year + 1)
+
     def sealed(self) -> LedgerEntry:
         """The same entry with its hash computed."""
         facts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "hash"}
@@ -133,12 +138,12 @@ def authorize(
         scope: How finely it is to be cut.
         schema_version: The declaration that it is built from.
         nano_rho: What it costs an installation that is in every one of the weeks.
-        yearly_cap: Most that the releases of the ISO year may cost.
+        yearly_cap: Most that the releases with weeks of one ISO year may cost.
         sandbox: Whether the reports may be synthetic.
 
     Raises:
         AlreadyReleased: if one of the weeks was released before for this purpose.
-        BudgetExhausted: if the ISO year's total would pass the cap.
+        BudgetExhausted: if the total of an ISO year that it has weeks of would pass the cap.
         LedgerBroken: if the history does not verify.
     """
     verify(history)
@@ -149,12 +154,13 @@ def authorize(
                 f"week {max(first, entry.first_week)} was already released for '{purpose}'; "
                 "a week is released once, ever"
             )
-    spent = spent_in(history, week.year)
-    if spent + nano_rho > yearly_cap:
-        raise BudgetExhausted(
-            f"releasing {week} for '{purpose}' needs {nano_rho} nano-rho, but {spent} of the {yearly_cap} of "
-            f"{week.year} are spent; the next year has a new budget"
-        )
+    for year in range(first.year, week.year + 1):
+        spent = spent_in(history, year)
+        if spent + nano_rho > yearly_cap:
+            raise BudgetExhausted(
+                f"releasing {week} for '{purpose}' needs {nano_rho} nano-rho, but {spent} of the {yearly_cap} of "
+                f"{year} are spent; the next year has a new budget"
+            )
     return Authorization(
         sequence=len(history) + 1,
         week=week,
@@ -195,8 +201,12 @@ def releases_in(history: Sequence[LedgerEntry]) -> list[LedgerEntry]:
 
 
 def spent_in(history: Sequence[LedgerEntry], year: int) -> int:
-    """Nano-ρ spent on the weeks of an ISO year, for all purposes together."""
-    return sum(entry.nano_rho for entry in history if entry.week.year == year)
+    """Nano-ρ spent on the weeks of an ISO year, for all purposes together.
+
+    Weeks that are released together and are of two years count whole in both: what somebody pays who takes part
+    in one year alone is then never more than this.
+    """
+    return sum(entry.nano_rho for entry in history if year in entry.years)
 
 
 def verify(history: Sequence[LedgerEntry]) -> None:

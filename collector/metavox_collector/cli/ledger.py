@@ -85,7 +85,7 @@ def ledger(
     console.print(f"The ledger{label} has {len(history)} entries, and the chain of their hashes holds.")
     console.print(f"Head: {head}")
     console.print(_balances(history, cap, year))
-    console.print(_entries([entry for entry in history if year is None or entry.week.year == year]))
+    console.print(_entries([entry for entry in history if year is None or year in entry.years]))
 
 
 @app.command()

@@ -45,7 +45,7 @@ class Balance:
 
 def balances(history: Sequence[LedgerEntry], cap: int, year: int | None = None) -> list[Balance]:
     """The balance of each ISO year that has an entry, oldest first; or of one year, whether it has any or not."""
-    years = sorted({entry.week.year for entry in history}) if year is None else [year]
+    years = sorted({one for entry in history for one in entry.years}) if year is None else [year]
     return [Balance(one, spent_in(history, one), cap) for one in years]
 
 
@@ -64,9 +64,7 @@ def account(history: Sequence[LedgerEntry], cap: int, year: int | None = None) -
         "delta": DELTA,
         "balance": [_balance(balance) for balance in balances(history, cap, year)],
         "history": [
-            {**asdict(entry), "week": str(entry.week)}
-            for entry in history
-            if year is None or entry.week.year == year
+            {**asdict(entry), "week": str(entry.week)} for entry in history if year is None or year in entry.years
         ],
     }
 

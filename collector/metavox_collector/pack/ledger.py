@@ -52,12 +52,13 @@ def _of_week(pack: Opened) -> list[object]:
 
 
 def _caps(pack: Opened) -> Iterator[Problem]:
-    """Each entry was within the cap that it was held against, by what its ISO year had cost until then."""
+    """Each entry was within the cap that it was held against, by what each of its ISO years had cost until then."""
     for position, entry in enumerate(pack.history, start=1):
-        spent = spent_in(pack.history[:position], entry.week.year)
-        if spent > entry.yearly_cap:
-            words = f"with entry {entry.sequence} the year {entry.week.year} had cost {spent} nano-rho"
-            yield Problem(LEDGER, f"{words}, above the cap of {entry.yearly_cap}")
+        for year in entry.years:
+            spent = spent_in(pack.history[:position], year)
+            if spent > entry.yearly_cap:
+                words = f"with entry {entry.sequence} the year {year} had cost {spent} nano-rho"
+                yield Problem(LEDGER, f"{words}, above the cap of {entry.yearly_cap}")
         if entry.nano_rho < 0 or bool(entry.nano_rho) == bool(entry.reason):
             yield Problem(LEDGER, f"entry {entry.sequence} costs {entry.nano_rho} nano-rho, which cannot be")
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_each_iso_year_has_a_balance_of_its_own():
     assert first["rho_spent"] == 0.02
     assert first["epsilon_spent"] == epsilon(2 * 10**7, 1e-8)
     assert first["epsilon_cap"] == epsilon(10**9, 1e-8) > first["epsilon_spent"]
+
+
+def test_four_weeks_around_new_year_are_in_both_balances():
+    (alone,) = entries((2027, 1))
+    history = [replace(alone, weeks=4).sealed()]
+    assert [(one.year, one.spent) for one in balances(history, 10**9)] == [(2026, 10**7), (2027, 10**7)]
+    for year in (2026, 2027):
+        assert len(account(history, 10**9, year)["history"]) == 1
+    assert account(history, 10**9, 2025)["history"] == []
 
 
 def test_a_cap_that_was_lowered_below_what_is_spent_leaves_nothing():

@@ -62,6 +62,28 @@ def test_the_yearly_cap_refuses_and_the_next_year_starts_anew():
     assert spent_in(spend(ledger, Week(2027, 1)), 2027) == 30
 
 
+def test_the_purposes_of_a_year_are_paid_from_one_budget_for_somebody_can_be_in_both():
+    ledger = spend(spend([], Week(2026, 1), "improve", 60), Week(2026, 1), "publish", 40)
+    assert spent_in(ledger, 2026) == CAP
+    for purpose in ("improve", "publish"):
+        with pytest.raises(BudgetExhausted, match="100 of the 100"):
+            spend(ledger, Week(2026, 2), purpose, 1)
+
+
+def test_weeks_around_new_year_are_paid_in_both_years():
+    # Whoever takes part in 2026 alone is in them as well, and was told that the year costs no more than its cap.
+    ledger = spend([], Week(2026, 50), nano_rho=80)
+    with pytest.raises(BudgetExhausted, match="80 of the 100 of 2026"):
+        spend(ledger, Week(2027, 1), weeks=4)
+    ledger = spend(spend([], Week(2027, 1), weeks=4, nano_rho=80), Week(2027, 2), nano_rho=20)
+    assert list(ledger[0].years) == [2026, 2027]
+    assert (spent_in(ledger, 2025), spent_in(ledger, 2026), spent_in(ledger, 2027)) == (0, 80, 100)
+    with pytest.raises(BudgetExhausted, match="100 of the 100 of 2027"):
+        spend(ledger, Week(2027, 3), nano_rho=1)
+    with pytest.raises(BudgetExhausted, match="80 of the 100 of 2026"):
+        spend(ledger, Week(2026, 49), nano_rho=21)
+
+
 @pytest.mark.parametrize(
     "change",
     [
