@@ -30,7 +30,10 @@ from metavox_privacy.smoothing import spread, spread_buckets
 from metavox_privacy.week import Week
 
 MINIMUM_CONTRIBUTORS = 20
-"""No cell is published that is not, by its noisy count, well above this many installations."""
+"""No cell is published that is not, by its noisy count, well above this many installations.
+
+An installation counts once in each week, so of several weeks together it takes so many times as many.
+"""
 
 CONFIDENCE = 1.64
 """How many standard deviations of noise above the minimum a count must be (one-sided 95 %)."""
@@ -45,7 +48,7 @@ class ReleasedCell:
 
     Attributes:
         key: One word for each of the table's dimensions.
-        contributors: Noisy number of installations.
+        contributors: Noisy number of installations, each counted in each of the weeks that it reported.
         histograms: Noisy spread units, ``spread_buckets(metric)`` numbers, by metric name.
     """
 
@@ -154,7 +157,7 @@ class _Draws:
         )
         keys = itertools.product(*vocabularies)
         counts = mechanism.draw([cells[key].contributors if key in cells else 0 for key in keys], self.account)
-        least = threshold(mechanism.scale, size)
+        least = threshold(mechanism.scale, size, weeks)
         noisy = zip(itertools.product(*vocabularies), counts, strict=True)
         passed = sorted(((n, key) for key, n in noisy if n >= least), key=lambda p: (-p[0], p[1]))
         histograms: dict[CellKey, dict[str, Histogram]] = {key: {} for _, key in passed}
@@ -186,10 +189,17 @@ class _Draws:
         return self.authorization.nano_rho * permille // 1000
 
 
-def threshold(scale: float, keys: int) -> int:
-    """The least noisy count that is published, for noise of a standard deviation over so many keys."""
+def threshold(scale: float, keys: int, weeks: int) -> int:
+    """The least noisy count that is published.
+
+    Args:
+        scale: The standard deviation of the noise on each count.
+        keys: How many keys there can be.
+        weeks: How many weeks are released together.
+    """
+    least = MINIMUM_CONTRIBUTORS * weeks
     phantom_limit = NormalDist().inv_cdf(1 - PHANTOMS / keys) if keys > 1 else CONFIDENCE
-    return math.ceil(max(MINIMUM_CONTRIBUTORS + CONFIDENCE * scale, phantom_limit * scale))
+    return math.ceil(max(least + CONFIDENCE * scale, phantom_limit * scale))
 
 
 def _units(cell: Cell | None, metric: Metric) -> Sequence[int]:

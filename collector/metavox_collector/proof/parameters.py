@@ -97,7 +97,7 @@ def made_by(code: Code) -> dict[str, str]:
 
 def _releases_of_year(history: Sequence[LedgerEntry]) -> int:
     year = history[-1].week.year
-    return sum(entry.week.year == year for entry in releases_in(history))
+    return sum(year in entry.years for entry in releases_in(history))
 
 
 def _table(table: Table, schema: Schema, weeks: int, nano_rho: int) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _table(table: Table, schema: Schema, weeks: int, nano_rho: int) -> dict[str,
         "possible_keys": keys,
         "counts": {
             **_draw(counts, squared, table.count_permille),
-            "threshold": threshold(counts.scale, keys),
+            "threshold": threshold(counts.scale, keys, weeks),
         },
         "histograms": [_metric(name, part, schema, weeks, nano_rho) for name, part in table.metrics.items()],
     }

@@ -63,7 +63,7 @@ def _noisy(
         ).scale
         for name, permille in table.metrics.items()
     }
-    least = threshold(scale, exact.keys)
+    least = threshold(scale, exact.keys, weeks)
     cells = []
     for cell in exact.cells:
         count = cell.contributors + round(float(noise(1)[0]) * scale)

@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import replace
 from statistics import NormalDist
@@ -17,7 +18,7 @@ from metavox_privacy.release import (
 )
 from metavox_privacy.report import Report
 from metavox_privacy.scope import FULL_FROM, installations, scope_after
-from metavox_privacy.smoothing import kernel_of, spread_buckets
+from metavox_privacy.smoothing import kernel_of, spread, spread_buckets
 from tests.spans import WEEK, example_report, example_span, small_schema
 
 SCHEMA = small_schema()
@@ -54,6 +55,57 @@ def test_a_crowded_cell_is_published_with_its_numbers_near_the_truth():
     assert set(made.tables[0].cells[0].histograms) == set(SCHEMA.metric)
 
 
+@pytest.fixture(scope="module")
+def drawn_often():
+    """30 releases of the same sums, and the sums. The noise on a count is 100 contributors wide."""
+    sums = crowd(5000, example_report(schema=SCHEMA))
+    return [release(sums, nano_rho=10**7) for _ in range(30)], sums
+
+
+@pytest.mark.parametrize("name", [table.name for table in SCHEMA.tables])
+def test_every_count_has_its_noise(drawn_often, name):
+    releases, sums = drawn_often
+    tables = [table for made in releases for table in made.tables if table.name == name]
+    off = [(t.cells[0].contributors - sums[name][t.cells[0].key].contributors) / t.count_scale for t in tables]
+    # The mean of 30 squares of standard normals is outside of these once in fifty million times.
+    assert 0.15 < sum(x * x for x in off) / len(off) < 3.5
+    assert all(table.count_scale == pytest.approx(100, rel=0.7) for table in tables)
+
+
+@pytest.mark.parametrize("name", SCHEMA.tables[0].metrics)
+def test_every_number_of_a_histogram_has_its_noise_also_where_nobody_is(drawn_often, name):
+    releases, sums = drawn_often
+    metric = SCHEMA.metric[name]
+    (cell,) = sums["performance"].values()
+    truth = spread(cell.histograms[name], metric)
+    off = [
+        [(noisy - n) / table.histogram_scales[name] for noisy, n in zip(numbers, truth, strict=True)]
+        for table in (made.tables[0] for made in releases)
+        for numbers in [table.cells[0].histograms[name]]
+    ]
+    for place in zip(*off, strict=True):  # 30 releases each, in at most 72 places
+        assert 0.15 < sum(x * x for x in place) / len(place) < 3.5
+
+
+def test_cells_come_in_the_order_of_their_noisy_counts_which_says_nothing_of_the_true_one():
+    workload = replace(SCHEMA, tables=SCHEMA.tables[-1:])
+    (table,) = workload.tables
+    keys = [*itertools.product(*(SCHEMA.dimension[name].vocabulary for name in table.dimensions))]
+    cells = {key: Cell(3000 + n % 3) for n, key in enumerate(keys)}
+    found = release({table.name: cells}, nano_rho=10**7, schema=workload).tables[0].cells
+    assert len(found) == len(keys)
+    assert list(found) == sorted(found, key=lambda cell: (-cell.contributors, cell.key))
+
+
+def test_keys_that_nobody_reported_pass_as_often_as_is_stated(monkeypatch):
+    monkeypatch.setattr("metavox_privacy.release.MINIMUM_CONTRIBUTORS", -(10**9))
+    monkeypatch.setattr("metavox_privacy.release.PHANTOMS", 40)
+    made = release({table.name: {} for table in SCHEMA.tables}, nano_rho=10**7)
+    for table in made.tables:
+        if table.keys > 80:
+            assert 5 < len(table.cells) < 90  # 40 on average; as far off once in a hundred thousand million runs
+
+
 def test_a_lonely_cell_is_not_published():
     rare = example_report(example_span(hw__model="NVIDIA H100"), schema=SCHEMA)
     performance = release(crowd(5, rare)).tables[0]
@@ -79,14 +131,19 @@ def test_the_decision_is_made_on_the_noisy_count_and_not_the_true_one():
 
 
 def test_the_threshold_rises_with_noise_and_with_the_number_of_keys():
-    assert threshold(0.001, 2) == MINIMUM_CONTRIBUTORS + 1
-    assert threshold(10, 2) == math.ceil(MINIMUM_CONTRIBUTORS + 16.4)
-    assert threshold(100, 300_000) > threshold(100, 300) > threshold(10, 300)
+    assert threshold(0.001, 2, 1) == MINIMUM_CONTRIBUTORS + 1
+    assert threshold(10, 2, 1) == math.ceil(MINIMUM_CONTRIBUTORS + 16.4)
+    assert threshold(100, 300_000, 1) > threshold(100, 300, 1) > threshold(10, 300, 1)
+
+
+def test_the_minimum_is_of_installations_also_where_each_counts_in_four_weeks():
+    assert threshold(0.001, 2, 4) == 4 * MINIMUM_CONTRIBUTORS + 1
+    assert threshold(10, 2, 4) == math.ceil(4 * MINIMUM_CONTRIBUTORS + 16.4)
 
 
 def test_phantom_keys_stay_as_rare_as_stated():
     for keys in (100, 10_000, 1_000_000):
-        expected = keys * (1 - NormalDist().cdf(threshold(1000, keys) / 1000))
+        expected = keys * (1 - NormalDist().cdf(threshold(1000, keys, 1) / 1000))
         assert expected <= 0.051
 
 
@@ -134,6 +191,8 @@ def test_a_period_of_four_weeks_has_four_times_the_noise_at_the_same_price():
     )
     for narrow, wide in zip(one.tables, four.tables, strict=True):
         assert wide.count_scale == pytest.approx(4 * narrow.count_scale)
+        assert narrow.threshold == threshold(narrow.count_scale, narrow.keys, 1)
+        assert wide.threshold == threshold(wide.count_scale, wide.keys, 4)
         for name, scale in narrow.histogram_scales.items():
             assert wide.histogram_scales[name] == pytest.approx(4 * scale)
 

@@ -77,7 +77,7 @@ def _weaker(declared: Table, table: ReleasedTable, parameters: Parameters) -> It
     ).scale
     keys = math.prod(len(schema.dimension[name].vocabulary) for name in declared.dimensions)
     yield table.name != declared.name or table.dimensions != declared.dimensions
-    yield table.keys != keys or table.threshold < threshold(scale, keys)
+    yield table.keys != keys or table.threshold < threshold(scale, keys, weeks)
     yield table.count_scale < scale * (1 - 1e-9)
     for name, permille in declared.metrics.items():
         least = gaussian(

@@ -90,7 +90,7 @@ class World:
             nano_rho=self.parameters.nano_rho * table.count_permille // 1000,
         ).scale
         keys = math.prod(len(schema.dimension[name].vocabulary) for name in table.dimensions)
-        return threshold(scale, keys) + _WELL_ABOVE * scale
+        return threshold(scale, keys, self.parameters.weeks) + _WELL_ABOVE * scale
 
 
 def exact_release(sums: Sums, schema: Schema, authorization: Authorization) -> Release:

@@ -92,7 +92,7 @@ def _released(table: Table, cells: int, weeks: int, rng: np.random.Generator) ->
         for name, permille in table.metrics.items()
     }
     counts = {key: round(9000 / (n + 1) ** 1.5 + 100 + rng.normal(0, count_scale)) for n, key in enumerate(keys)}
-    least = threshold(count_scale, size)
+    least = threshold(count_scale, size, weeks)
     passed = sorted(((n, key) for key, n in counts.items() if n >= least), key=lambda p: (-p[0], p[1]))
     made = tuple(
         ReleasedCell(key, n, {m: _noisy(SCHEMA.metric[m], n, scales[m], rng) for m in table.metrics})
