@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from metavox_privacy.budget import Account
@@ -57,7 +58,7 @@ def gaussian(*, squared_sensitivity: int, nano_rho: int) -> GaussianMechanism:
 
 def _price(scale: float, sensitivity: float) -> int:
     rho: float = _measurement(scale).map(sensitivity)
-    return math.ceil(rho * 1e9)
+    return math.ceil(Fraction(rho) * 10**9)  # exactly: a product of floats could be rounded down
 
 
 def _measurement(scale: float) -> Any:  # opendp's constructors are untyped
