@@ -78,6 +78,7 @@ def collector(tmp_path, person):
         "METAVOX_COLLECTOR_DB": f"sqlite:///{database}",
         "METAVOX_COLLECTOR_PUBLISH_NANO_RHO": str(NANO_RHO),
         "METAVOX_COLLECTOR_IMPROVE_NANO_RHO": "1000000",
+        "METAVOX_COLLECTOR_SCOPE": "full",  # which a fleet's first release is not by itself
     }
     week = Week.of(datetime.now(timezone.utc))
     now = (week.end + timedelta(days=11)).isoformat()

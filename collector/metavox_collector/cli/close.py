@@ -23,7 +23,7 @@ from metavox_privacy.budget import epsilon
 from metavox_privacy.release import Release
 from metavox_privacy.schema import SCHEMA
 
-_ROOM = 66
+_ROOM = 90
 """Columns that the summary takes; a narrower terminal wraps its lines, where the table would cut numbers."""
 
 
@@ -43,7 +43,7 @@ def close(
     spark_master: Annotated[str | None, typer.Option(help="The cluster, like spark://host:7077.")] = None,
     spark_conf: Annotated[list[str] | None, typer.Option(help="A setting of Spark's own, like spark.x=y.")] = None,
 ) -> None:
-    """Release a week and destroy its staged reports; once, ever."""
+    """Release a week, or the four that end with it, and destroy their staged reports; once, ever."""
     chosen = settings.load(config, db=db, spark_master=spark_master, spark_conf=spark_conf or None)
     database = Database.existing(chosen.db, SCHEMA, busy_timeout=chosen.busy_timeout_s)
     try:
@@ -75,16 +75,18 @@ def _print(closed: Closed, cap: int) -> None:
     console = Console()
     console.width = max(console.width, _ROOM)
     for release in closed.releases:
-        console.print(_title(release, synthetic=closed.synthetic), highlight=False)
+        console.print(_title(release, synthetic=closed.synthetic), highlight=False, soft_wrap=True)
         console.print(_summary(release))
     year = closed.releases[0].week.year
     console.print(f"Budget of {year} left: ρ = {closed.budget_left / 1e9:g} of {cap / 1e9:g}")
 
 
 def _title(release: Release, *, synthetic: bool) -> str:
+    first = release.week.before(release.weeks - 1)
+    weeks = str(release.week) if release.weeks == 1 else f"{first} to {release.week}"
     price = f"ρ = {release.nano_rho / 1e9:g}, ε = {epsilon(release.nano_rho, DELTA):.3g} at δ = {DELTA:g}"
     label = " (SYNTHETIC)" if synthetic else ""
-    return f"{release.week} released for '{release.purpose}'{label}: {price}"
+    return f"{weeks} released for '{release.purpose}'{label}, {release.scope} scope: {price}"
 
 
 def _summary(release: Release) -> Table:

@@ -284,7 +284,7 @@ def test_a_narrow_terminal_that_cannot_show_a_rho_fails_no_close_and_cuts_no_num
     closed = run(*words, PYTHONIOENCODING="ascii", PYTHONUTF8="0", COLUMNS="30")
     assert (closed.returncode, closed.stderr) == (0, "")
     assert "2026-W47 released for 'publish' (SYNTHETIC)" in closed.stdout
-    assert re.search(r"performance .*[0-9]\.[0-9][ |]+[0-9]+\.[0-9][ |]*$", closed.stdout, re.MULTILINE)
+    assert re.search(r"performance .*[0-9]\.[0-9][ |]+([0-9]+, ){3}[0-9]+[ |]*$", closed.stdout, re.MULTILINE)
 
 
 def test_ctrl_c_while_the_parts_are_imported_is_no_traceback(tmp_path):
@@ -342,6 +342,7 @@ def test_a_taken_port_is_told_in_a_line(service, tmp_path):
 def test_a_simulated_fleet_becomes_a_dataset(tmp_path):
     plenty = {f"METAVOX_COLLECTOR_{name}_NANO_RHO": "10000000000" for name in ("PUBLISH", "IMPROVE")}
     plenty["METAVOX_COLLECTOR_YEARLY_CAP_NANO_RHO"] = "50000000000"
+    plenty["METAVOX_COLLECTOR_SCOPE"] = "full"  # which a fleet's first release is not by itself
     running = start(tmp_path, "--sandbox", "--now", OVER, **plenty)
     sent = run("simulate", "--installations", "400", "--week", "2026-W47", "--url", running.url, "--seed", "1")
     assert sent.returncode == 0, sent.stderr
@@ -349,7 +350,7 @@ def test_a_simulated_fleet_becomes_a_dataset(tmp_path):
     closed = run("close", "--db", running.db, "--week", "2026-W47", "--now", OVER, **plenty)
     assert closed.returncode == 0, closed.stderr
     assert closed.stderr == ""
-    assert "2026-W47 released for 'publish' (SYNTHETIC)" in closed.stdout
+    assert "2026-W47 released for 'publish' (SYNTHETIC), full scope: ρ = 10" in closed.stdout
     assert run("close", "--db", running.db, "--week", "2026-W47", "--now", OVER, **plenty).returncode == 1
     late = run("simulate", "--installations", "1", "--week", "2026-W47", "--url", running.url)
     assert (late.returncode, "the week is closed" in late.stderr) == (1, True)
