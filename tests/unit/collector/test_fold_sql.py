@@ -9,7 +9,7 @@ from metavox_collector.store.postgres_staged import query
 from metavox_collector.store.rows import week_number
 from metavox_privacy.cells import fold
 from metavox_privacy.fields import PURPOSES
-from tests.spans import WEEK, example_report
+from tests.spans import WEEK, example_report, example_span
 from tests.unit.collector.releases import NEXT
 
 
@@ -41,6 +41,23 @@ def test_a_week_is_summed_as_specified_whatever_is_read_at_a_time(database, repo
             [report for report in reports if purpose in report.purposes], database.schema, database.schema.tables
         )
         assert {name: dict(cells) for name, cells in sums.tables(purpose).items()} == expected
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 7])
+def test_a_report_that_is_cut_by_what_is_read_at_a_time_weighs_no_more_than_any_other(database, monkeypatch, rows):
+    monkeypatch.setattr("metavox_collector.fold.sql.ROWS_AT_A_TIME", rows)
+    schema = database.schema
+    spans = [example_span(metavox__request__concurrency=n, gen_ai__request__stream=n > 8) for n in (1, 3, 10, 70)]
+    reports = [
+        example_report(*spans[: 1 + number % 4], token=bytes([number]), schema=schema) for number in range(24)
+    ]
+    with database.write() as transaction:
+        transaction.add_reports(reports)
+    with database.read() as transaction:
+        sums = fold_week(transaction, WEEK, "full")
+    assert sums.reports == 24
+    found = {name: dict(cells) for name, cells in sums.tables("publish").items()}
+    assert found == fold(reports, schema, schema.tables)
 
 
 def test_a_week_of_which_nothing_is_staged_sums_to_nothing(database):
