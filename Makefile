@@ -8,10 +8,12 @@ PEERS := $(VENV)/.peers
 SPARK := $(VENV)/.spark
 JDBC := $(VENV)/share/java/postgresql.jar
 BENCH_PEERS := $(VENV)/bench-peers/.installed
+PRIVACY_PEERS := $(VENV)/bench-accuracy/.installed
+ANONYMETER := $(VENV)/bench-privacy/.installed
 QUICKLY := -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DGGML_NATIVE=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-engine bench-telemetry bench-collector bench-spark bench-close bench-deletion soak-collector fuzz-collector clean
+.PHONY: help demo test lint format docs wheel bench-coverage bench-privacy attack-anonymeter audit-nightly bench-engine bench-telemetry bench-collector bench-spark bench-close bench-deletion soak-collector fuzz-collector clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
@@ -66,8 +68,30 @@ docs: $(INSTALLED)   ## Write the parts of the docs that derive from the code
 wheel: $(INSTALLED)  ## Build dist/*.whl
 	$(BIN)/python -m build --wheel
 
-bench: $(INSTALLED)  ## Accuracy of the released figures, as JSON in out/
-	$(BIN)/python tests/bench/estimate.py
+bench-coverage: $(INSTALLED)  ## How often intervals hold what they should, as JSON in out/
+	$(BIN)/python -m tests.bench.coverage
+
+# Of the peers one needs an older scikit-learn than the others would take.
+$(PRIVACY_PEERS): $(INSTALLED)
+	$(PYTHON) -m venv $(VENV)/bench-accuracy
+	$(VENV)/bench-accuracy/bin/python -m pip install --quiet --disable-pip-version-check \
+		pipeline-dp==0.3.1 diffprivlib==0.6.6 opendp==0.16.0 scikit-learn==1.7.2
+	@touch $@
+
+bench-privacy: $(PRIVACY_PEERS)  ## Accuracy of private releases beside three peers, as JSON in out/
+	$(BIN)/python -m tests.bench.privacy
+
+# It asks for a numpy that the peers above are too new for.
+$(ANONYMETER): $(INSTALLED)
+	$(PYTHON) -m venv $(VENV)/bench-privacy
+	$(VENV)/bench-privacy/bin/python -m pip install --quiet --disable-pip-version-check anonymeter==1.1.0 pandas polars
+	@touch $@
+
+attack-anonymeter: $(ANONYMETER)  ## What anonymeter finds in a release, as JSON in out/
+	$(BIN)/python -m tests.bench.anonymeter
+
+audit-nightly: $(INSTALLED)  ## The audit at length, more than an hour on 2 cores
+	mkdir -p out && $(BIN)/metavox-collector audit --thorough --out out/audit.json
 
 bench-engine: $(INSTALLED)  ## The engine on this CPU beside transformers and llama.cpp, as JSON in out/
 	$(BIN)/python tests/bench/engine_cpu.py

@@ -17,11 +17,12 @@ from metavox_collector.dataset.emit import (
     frictionless,
     licences,
     listing,
+    page,
     parquet,
 )
 from metavox_collector.dataset.facts import facts
 from metavox_collector.dataset.model import Dataset
-from metavox_collector.dataset.paths import parquet_path
+from metavox_collector.dataset.paths import CARD, parquet_path
 from metavox_collector.pack.inputs import Inputs
 from metavox_collector.proof import canonical, raw
 from metavox_collector.proof.parameters import made_by, parameters
@@ -29,11 +30,23 @@ from metavox_collector.proof.paths import ATTACKS, AUDIT, LEDGER, PARAMETERS, RE
 from metavox_collector.proof.words import words
 from metavox_privacy.notice import notice_hashes
 
+_PREVIEW = """# {title}: a preview
+
+These are the data of a release, to look at. Nothing here was audited, attacked, documented or signed, so hand it on
+to nobody: `metavox-collector release` without `--preview` writes the pack that can be checked.
+"""
+
 
 def compose(dataset: Dataset, inputs: Inputs) -> dict[str, bytes]:
     """Every file but the signature and the key, by its path in the pack."""
     data = {**parquet.emit(dataset), **csv.emit(dataset)}
     return {**data, **documents(dataset, inputs, data)}
+
+
+def preview(dataset: Dataset) -> dict[str, bytes]:
+    """The data alone, and what says that it is no pack."""
+    told = _PREVIEW.format(title=dataset.title).encode()
+    return {**parquet.emit(dataset), **csv.emit(dataset), **dictionary.emit(dataset), CARD: told}
 
 
 def again(dataset: Dataset, inputs: Inputs, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -76,6 +89,8 @@ def documents(dataset: Dataset, inputs: Inputs, data: Mapping[str, bytes]) -> di
     for part in _parts(dataset, inputs, data):
         assert not made.keys() & part.keys(), "two emitters write the same file"
         made.update(part)
+    if dataset.purpose == "publish":  # it lists all others
+        made.update(page.emit(dataset, {**data, **made}, inputs.audit, inputs.attacks))
     return made
 
 

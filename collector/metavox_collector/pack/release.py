@@ -125,6 +125,17 @@ def pack_of(dataset: Dataset, inputs: Inputs, key: Ed25519PrivateKey) -> dict[st
     return {**files, SIGNATURE: seal(files, compose.predicate(dataset), key)}
 
 
+def write_preview(dataset: Dataset, out: Path) -> Path:
+    """Write a release's data alone to a new directory under ``out``; returns its path.
+
+    Raises:
+        TargetExists: if there is something of its name; it is left as it is.
+    """
+    target = out / f"{dataset.name}-preview"
+    write(compose.preview(dataset), target)
+    return target
+
+
 def write_pack(dataset: Dataset, inputs: Inputs, key: Ed25519PrivateKey, out: Path) -> Path:
     """Write a pack to a new directory under ``out``; returns its path.
 

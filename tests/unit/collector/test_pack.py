@@ -15,7 +15,7 @@ from metavox_collector.close import close_week
 from metavox_collector.errors import KeyUnusable, NotReleased, ReleaseRefused, TargetExists
 from metavox_collector.pack import reports
 from metavox_collector.pack.publisher import SANDBOX, publisher_of
-from metavox_collector.pack.release import kept, write_pack
+from metavox_collector.pack.release import kept, write_pack, write_preview
 from metavox_collector.pack.reports import Work
 from metavox_collector.pack.verify import verify
 from metavox_collector.pack.write import write
@@ -123,6 +123,23 @@ def test_a_pack_that_fails_half_way_leaves_nothing_and_nothing_is_overwritten(tm
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(TargetExists):
         write({"a": b"2"}, tmp_path / "link")
+
+
+def test_a_preview_is_the_data_alone_and_never_taken_for_a_pack(closed, tmp_path):
+    dataset = kept(closed, WEEK, "publish").dataset(SANDBOX, packs.ISSUED)
+    target = write_preview(dataset, tmp_path)
+    assert target.name == "metavox-2026-W47-publish-synthetic-preview"
+    tables = {table.name for table in dataset.tables}
+    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert files == {
+        *(f"data/{name}.parquet" for name in tables),
+        *(f"csv/{name}.csv" for name in tables),
+        *("data_dictionary.json", "README.md"),
+    }
+    assert "hand it on\nto nobody" in (target / "README.md").read_text(encoding="utf-8")
+    assert "signature.dsse.json" in {problem.file for problem in verify(target, packs.SMALL, Pinned()).problems}
+    with pytest.raises(TargetExists):
+        write_preview(dataset, tmp_path)
 
 
 def test_what_was_not_released_or_was_withdrawn_is_refused(closed):

@@ -126,9 +126,7 @@ def _run(screen: Console, stack: ExitStack, work: Path, out: Path, prompts: int,
 
     _step(screen, f"{week} is closed: noise is drawn, the reports are destroyed")
     collector.run("close", "--week", str(week), "--db", collector.db, "--now", later.isoformat())
-
-    _step(screen, "The release is audited, attacked, documented and signed; that takes a minute or two")
-    written = collector.release(week, out)
+    written = collector.preview(week, out)
 
     _step(screen, "What a buyer sees")
     dataset.show(screen, written, mine)

@@ -143,5 +143,7 @@ def how_to_query(screen: Console, folder: Path) -> None:
         f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{table}'))\"",
     ):
         screen.print(f"  {line}", soft_wrap=True, markup=False)
+    screen.print("A collector of your own adds documents, proof and a signature, which take two minutes more:")
+    screen.print("  metavox-collector release --week … --key … --out …", soft_wrap=True, markup=False)
     screen.print("The folder is yours, to keep or to delete.")
     screen.print("Nothing else is left: the collector has stopped, and the demo's home is removed.")
