@@ -16,6 +16,7 @@ from metavox_collector.dataset.checks import (
     gdpr,
     licences,
     listing,
+    page,
     parquet,
 )
 from metavox_collector.pack.opened import Opened
@@ -40,6 +41,7 @@ OFFERED: Mapping[str, Check] = {
     "data contract": contract.validate,
     "licences": licences.validate,
     "listing": listing.validate,
+    "release browser": page.validate,
 }
 """What only a release has that is published."""
 

@@ -3,6 +3,7 @@ script and fits any width; its label and its numbers stand beside it as text."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,12 +53,13 @@ class LogAxis:
     @property
     def ticks(self) -> tuple[float, ...]:
         """Round values, a few of them: as many as fit of the finest steps."""
-        fitting = (ticks for steps in _STEPS if len(ticks := tuple(self._round(steps))) <= _TICKS_MOST)
-        return next(fitting, ())
+        kinds = itertools.chain(((steps, 1) for steps in _STEPS), (((1,), every) for every in itertools.count(2)))
+        return next(ticks for kind in kinds if len(ticks := tuple(self._round(*kind))) <= _TICKS_MOST)
 
-    def _round(self, steps: Sequence[float]) -> Iterator[float]:
-        for power in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1):
-            for step in steps:
+    def _round(self, steps: Sequence[float], every: int) -> Iterator[float]:
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        for power in range(first, last + 1):
+            for step in steps if power % every == 0 else ():
                 if self.low <= (value := float(f"{step}e{power}")) <= self.high:
                     yield value
 
