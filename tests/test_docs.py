@@ -107,9 +107,9 @@ def commands(app, prefix=()):
     while todo:
         path, current = todo.pop()
         children = getattr(current, "commands", None)
-        if children is None:
+        if children is None or (path and current.invoke_without_command):
             yield path, current
-        else:
+        if children is not None:
             todo.extend(((*path, name), child) for name, child in children.items() if not child.hidden)
 
 
@@ -289,7 +289,7 @@ def test_neither_the_proxy_nor_the_units_leave_an_address_a_token_or_a_report_on
     )
     assert sizes["client_body_buffer_size"] == sizes["client_max_body_size"]
     units = [path.read_text(encoding="utf-8").splitlines() for path in OPERATING.glob("*.service")]
-    assert len(units) == 2
+    assert len(units) == 3
     assert all({"LimitCORE=0", "MemorySwapMax=0", "UMask=0077", "PrivateTmp=yes"} <= {*unit} for unit in units)
 
 
@@ -308,6 +308,23 @@ def test_the_timer_closes_a_week_as_soon_as_it_can_be_and_can_be_late_by_a_week(
     week = Week.of(friday - back)
     assert week.end + Settings().grace < friday < week.end + Settings().grace + timedelta(days=7)
     assert friday + timedelta(days=7) < week.end + Settings().accepted_for
+
+
+def test_the_timer_for_four_weeks_closes_them_on_the_day_on_which_they_can_be():
+    assert "OnCalendar=Sun *-*-* 00:15:00 UTC" in (OPERATING / "metavox-close-four.timer").read_text("utf-8")
+    service = (
+        (OPERATING / "metavox-close-four.service").read_text(encoding="utf-8").replace("$$", "$").replace("%%", "%")
+    )
+    condition = re.search(r"^ExecCondition=/bin/sh -c '(.*)'$", service, re.MULTILINE)[1]
+    back = timedelta(days=int(re.search(r'date -u -d "(\d+) days ago"', service)[1]))
+    settings = Settings(cadence_weeks=4, grace_days=6)
+    sunday = datetime(2026, 12, 6, 0, 15, tzinfo=timezone.utc)
+    for later in range(12):
+        now = sunday + timedelta(weeks=later)
+        said = subprocess.run(["/bin/sh", "-c", condition.replace("$(date -u +%s)", f"{now.timestamp():.0f}")])
+        week = Week.of(now - back)
+        assert (said.returncode == 0) == week.ends_four
+        assert week.end + settings.grace <= now < week.before(3).end + settings.accepted_for
 
 
 def test_every_file_for_operators_is_named_in_operating_md():

@@ -22,6 +22,9 @@ from metavox_privacy.week import Week
 
 OLDEST_POSTGRESQL = 15
 _SKEW = timedelta(seconds=5)
+_HURRY = 1
+"""Days for a close that are too few for whoever starts it by hand."""
+
 _RENEWAL = timedelta(days=14)
 _ROOM = 2 * 2**30
 _FILES_BESIDE = 128
@@ -44,6 +47,7 @@ def examine(settings: Settings, schema: Schema, clock: Clock) -> Iterator[Findin
         return
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _settings(settings),
+        lambda: _cadence(settings),
         lambda: _reachable(settings),
         lambda: _certificate(settings, clock()),
         lambda: _files(settings),
@@ -58,6 +62,20 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     yield from (error("settings", one) for one in words)
     if not words:
         yield ok("settings", "nothing in them is unsafe")
+
+
+def _cadence(settings: Settings) -> Iterator[Finding]:
+    """How long there is to close: the first of several weeks is kept for as long as if it were alone."""
+    end = settings.accepted_for - timedelta(weeks=settings.cadence_weeks - 1)
+    days = (end - settings.grace) / timedelta(days=1)
+    what = "a week" if settings.cadence_weeks == 1 else "the last of four weeks"
+    span = "1 day" if days == 1 else f"{days:g} days"
+    words = f"{what} can be closed from {settings.grace_days} days after its end on, for {span}"
+    if days > _HURRY:
+        yield ok("cadence", words)
+    else:
+        late = "what fails then expires and is not released; lower grace_days, or close by metavox-close-four.timer"
+        yield warning("cadence", f"{words}: {late}")
 
 
 def _reachable(settings: Settings) -> Iterator[Finding]:

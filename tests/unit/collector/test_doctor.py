@@ -72,6 +72,33 @@ def test_a_cap_above_the_one_of_birth_is_an_error(database, url, schema):
     assert "can be lowered and never raised" in says
 
 
+@pytest.mark.parametrize(
+    ("given", "level", "says"),
+    [
+        ({}, "ok", "a week can be closed from 10 days after its end on, for 18 days"),
+        (
+            {"accept_weeks": 2, "grace_days": 13},
+            "warning",
+            "a week can be closed from 13 days after its end on, for 1 day:",
+        ),
+        (
+            {"cadence_weeks": 4, "grace_days": 5},
+            "ok",
+            "the last of four weeks can be closed from 5 days after its end on, for 2 days",
+        ),
+        (
+            {"cadence_weeks": 4, "grace_days": 6},
+            "warning",
+            "the last of four weeks can be closed from 6 days after its end on, for 1 day: what fails then expires",
+        ),
+    ],
+)
+def test_too_little_time_to_close_is_a_warning(sqlite_url, schema, given, level, says):
+    found_level, found_says = found(Settings(db=sqlite_url, **given), schema)["cadence"]
+    assert found_level == level
+    assert found_says.startswith(says) if level == "warning" else found_says == says
+
+
 def test_a_database_that_cannot_be_reached_is_an_error(schema):
     gone = Settings(db="postgresql://metavox@127.0.0.1:9/metavox", busy_timeout_s=1)
     level, says = found(gone, schema)["database"]
