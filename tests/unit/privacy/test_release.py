@@ -32,9 +32,9 @@ def release(tables, nano_rho=NANO_RHO, schema=SCHEMA):
     return make_release(tables, schema, authorization)
 
 
-def crowd(n: int, report: Report):
-    """The fold of ``n`` copies of a report."""
-    tables = fold([report], SCHEMA, SCHEMA.tables)
+def crowd(n: int, *reports: Report):
+    """The fold of ``n`` copies of each report."""
+    tables = fold(reports, SCHEMA, SCHEMA.tables)
     for cells in tables.values():
         for cell in cells.values():
             cell.contributors *= n
@@ -57,8 +57,9 @@ def test_a_crowded_cell_is_published_with_its_numbers_near_the_truth():
 
 @pytest.fixture(scope="module")
 def drawn_often():
-    """30 releases of the same sums, and the sums. The noise on a count is 100 contributors wide."""
-    sums = crowd(5000, example_report(schema=SCHEMA))
+    """30 releases of the same sums, and the sums: two cells of the performance table that hold the same."""
+    spans = (example_span(), example_span(metavox__request__concurrency=70))
+    sums = crowd(5000, *(example_report(span, schema=SCHEMA) for span in spans))
     return [release(sums, nano_rho=10**7) for _ in range(30)], sums
 
 
@@ -69,22 +70,53 @@ def test_every_count_has_its_noise(drawn_often, name):
     off = [(t.cells[0].contributors - sums[name][t.cells[0].key].contributors) / t.count_scale for t in tables]
     # The mean of 30 squares of standard normals is outside of these once in fifty million times.
     assert 0.15 < sum(x * x for x in off) / len(off) < 3.5
-    assert all(table.count_scale == pytest.approx(100, rel=0.7) for table in tables)
 
 
 @pytest.mark.parametrize("name", SCHEMA.tables[0].metrics)
 def test_every_number_of_a_histogram_has_its_noise_also_where_nobody_is(drawn_often, name):
+    for cell in (0, 1):
+        for place in zip(*(off[cell] for off in noise_of(drawn_often, name)), strict=True):
+            assert 0.15 < sum(x * x for x in place) / len(place) < 3.5
+
+
+def noise_of(drawn_often, name):
+    """For each release, and each of the two cells, the noise on each number in standard deviations."""
     releases, sums = drawn_often
-    metric = SCHEMA.metric[name]
-    (cell,) = sums["performance"].values()
-    truth = spread(cell.histograms[name], metric)
-    off = [
-        [(noisy - n) / table.histogram_scales[name] for noisy, n in zip(numbers, truth, strict=True)]
-        for table in (made.tables[0] for made in releases)
-        for numbers in [table.cells[0].histograms[name]]
+    for table in (made.tables[0] for made in releases):
+        assert len(table.cells) == 2
+        truth = [spread(sums["performance"][c.key].histograms[name], SCHEMA.metric[name]) for c in table.cells]
+        assert truth[0] == truth[1]
+        noisy = [cell.histograms[name] for cell in table.cells]
+        scale = table.histogram_scales[name]
+        yield [[(a - b) / scale for a, b in zip(*both, strict=True)] for both in zip(noisy, truth, strict=True)]
+
+
+@pytest.mark.parametrize("name", SCHEMA.tables[0].metrics)
+def test_no_number_has_the_noise_of_another_one(drawn_often, name):
+    # Means of n products of independent standard normals: beyond 6 / sqrt(n) once in hundreds of millions of runs.
+    off = [*noise_of(drawn_often, name)]
+    between = [a * b for one, other in off for a, b in zip(one, other, strict=True)]
+    beside = [a * b for cells in off for cell in cells for a, b in itertools.pairwise(cell)]
+    before = [a * b for old, new in itertools.pairwise(off) for a, b in zip(old[0], new[0], strict=True)]
+    for products in (between, beside, before):
+        assert abs(sum(products) / len(products)) < 6 / math.sqrt(len(products))
+
+
+def test_no_table_and_no_metric_has_the_noise_of_another_one(drawn_often):
+    releases, sums = drawn_often
+    counts = [
+        [(t.cells[0].contributors - sums[t.name][t.cells[0].key].contributors) / t.count_scale for t in made.tables]
+        for made in releases
     ]
-    for place in zip(*off, strict=True):  # 30 releases each, in at most 72 places
-        assert 0.15 < sum(x * x for x in place) / len(place) < 3.5
+    of_first = [
+        [next(noise_of(([made], sums), name))[0][0] for name in SCHEMA.tables[0].metrics] for made in releases
+    ]
+    for drawn in (counts, of_first):
+        for one, other in itertools.combinations(zip(*drawn, strict=True), 2):
+            # 30 products: their mean's standard deviation is 0.18, and 1 is what the same noise would have.
+            assert sum(a * b for a, b in zip(one, other, strict=True)) / len(one) < 0.75 or (
+                pytest.fail("the same noise twice") if one == other else True
+            )
 
 
 def test_cells_come_in_the_order_of_their_noisy_counts_which_says_nothing_of_the_true_one():
