@@ -34,6 +34,7 @@ def choice(names: tuple[str, ...], **aliases: str) -> Choice:
     return replace(SCHEMA.dimension["engine"].kind, names=names, aliases=aliases)  # type: ignore[type-var]
 
 
+SHARE = SCHEMA.tables[0].metrics["error_rate"]
 ENGINES: tuple[str, ...] = SCHEMA.dimension["engine"].kind.names  # type: ignore[union-attr]
 
 
