@@ -30,6 +30,7 @@ from metavox.telemetry.journal.journal import Journal
 from metavox.telemetry.question.ask import answer
 from metavox.telemetry.recorder import Recorder
 from metavox.telemetry.upload import uploader, weekly
+from metavox_collector.proof import keys
 from metavox_privacy.fields import OTHER, PURPOSES
 from metavox_privacy.report import count, make_report
 from metavox_privacy.schema import SCHEMA
@@ -188,10 +189,13 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     # close -> release -> dataset
     run("close", "--week", str(week), "--now", now)
     assert report_ids(database) == set()
-    reports = packs.options(f"sqlite:///{database}", week, tmp_path)
-    run("release", "--week", str(week), "--out", str(tmp_path / "dataset"), "--now", now, *reports)
+    reports = packs.options(f"sqlite:///{database}", week, tmp_path)[:4]
+    run("keys", "generate", "--out", str(tmp_path / "keys"))
+    signing, public = (str(tmp_path / "keys" / name) for name in (keys.PRIVATE_NAME, keys.PUBLIC_NAME))
+    released = ("release", "--week", str(week), "--out", str(tmp_path / "dataset"), "--now", now)
+    run(*released, *reports, "--key", signing)
     (performance,) = (tmp_path / "dataset").glob("*/data/performance.parquet")
-    run("verify", str(performance.parents[1]))
+    run("verify", str(performance.parents[1]), "--public-key", public)
     rows = pq.read_table(performance).to_pylist()
     cell = found[0].cell
     key = {name: cell[SCHEMA.position[name]] for name in SCHEMA.tables[0].dimensions}
@@ -205,6 +209,16 @@ def test_a_real_request_becomes_a_released_row_and_nothing_private_goes_along(
     assert {"metavox/tiny", OTHER} <= {row["model"] for row in rows}
     listed = httpx.get(f"{url}/v1/datasets").json()
     assert str(week) in str(listed)
+
+    # what it cost, and what is said of it afterwards
+    run("ledger", "correct", "--week", str(week), "--reason", "withdrawn", "--yes")
+    (listed,) = httpx.get(f"{url}/v1/datasets").json()["datasets"]
+    assert (listed["week"], listed["withdrawn"]) == (str(week), True)
+    account = httpx.get(f"{url}/v1/ledger").json()
+    assert account["head"] in run("ledger")
+    assert [entry["reason"] for entry in account["history"]] == ["", "", "withdrawn"]
+    assert account["balance"][0]["rho_spent"] == pytest.approx((NANO_RHO + 10**6) / 1e9)
+    assert httpx.get(f"{url}/v1/releases/latest").status_code == 404
 
     # and in none of the bytes
     dataset_bytes = all_bytes(tmp_path / "dataset")

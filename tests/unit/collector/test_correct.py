@@ -16,6 +16,7 @@ from metavox_collector.errors import NotReleased, ReleaseRefused, StoreUnavailab
 from metavox_collector.operate.backup import back_up
 from metavox_collector.operate.check import check
 from metavox_collector.operate.restore import restore
+from metavox_collector.pack.publisher import SANDBOX
 from metavox_collector.pack.release import kept
 from metavox_collector.store import Database
 from metavox_privacy.budget import AlreadyReleased, LedgerBroken, spent_in, verify
@@ -131,6 +132,13 @@ def test_no_pack_is_written_of_a_withdrawn_release_and_one_of_a_corrected_one_is
     with pytest.raises(ReleaseRefused, match="was withdrawn by ledger entry 6"):
         kept(two, NEXT, "publish")
     assert kept(two, WEEK, "publish").labelled.release.week == WEEK
+
+
+def test_the_pack_of_a_corrected_release_says_so_and_that_of_another_is_as_it_was(two):
+    before = [kept(two, week, "publish").dataset(SANDBOX, LATER.date()).history for week in (WEEK, NEXT)]
+    entry = correct_release(two, NEXT, "publish", "documents corrected")
+    after = [kept(two, week, "publish").dataset(SANDBOX, LATER.date()).history for week in (WEEK, NEXT)]
+    assert after == [before[0], (*before[1], entry)]
 
 
 def test_the_statement_of_a_release_never_changes(two):
