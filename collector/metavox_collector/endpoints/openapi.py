@@ -139,7 +139,7 @@ def _latest(body: str | None) -> Json:
 
 
 def _ledger(body: str | None) -> Json:
-    parts = {"head": {"type": "string"}, "delta": {"type": "number"}}
+    parts: Json = {"head": {"type": "string"}, "delta": {"type": "number"}}
     parts |= {name: {"type": "array", "items": {"type": "object"}} for name in ("balance", "history")}
     found = {"type": "object", "properties": parts, "required": list(parts)}
     named = ("ledger", "What every release has cost, what was corrected, and what each ISO year has left.")
@@ -149,7 +149,7 @@ def _ledger(body: str | None) -> Json:
 def _cached(operation: str, summary: str, text: str, schema: Mapping[str, Any], body: str | None) -> Json:
     """A document with an ETag, or for None of ``body`` what HEAD answers."""
     etag = {"ETag": {"schema": {"type": "string"}}, "Cache-Control": {"schema": {"type": "string"}}}
-    found = {"description": text, "headers": etag}
+    found: Json = {"description": text, "headers": etag}
     return {
         "operationId": operation if body else f"{operation}Head",
         "summary": summary,
