@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from metavox_collector.dataset.facts import DELTA
 from metavox_collector.errors import NotAllowed
 from metavox_collector.settings import PREFIX, Settings, explain, load
+from metavox_privacy.budget import epsilon
+
+ROOT = Path(__file__).parents[3]
 
 SECRET = "a:b/c@d %"
 
@@ -28,6 +34,15 @@ def secret(tmp_path):
     file.write_text(f"{SECRET}\n", encoding="utf-8")
     file.chmod(0o640)
     return file
+
+
+def test_privacy_md_states_the_budgets_as_they_are_set_and_what_they_imply():
+    said = " ".join((ROOT / "PRIVACY.md").read_text(encoding="utf-8").split())
+    shipped = Settings()
+    publish, improve, cap = shipped.publish_nano_rho, shipped.improve_nano_rho, shipped.yearly_cap_nano_rho
+    for nano_rho in (publish, improve, publish + improve, cap):
+        assert f"ρ = {nano_rho / 1e9:g} " in said
+        assert f"ε = {epsilon(nano_rho, DELTA):.2g}" in said
 
 
 def test_every_setting_is_described():
@@ -198,3 +213,23 @@ def test_what_is_printed_is_a_configuration_that_says_the_same(tmp_path, monkeyp
     assert load(tmp_path / "printed.toml") == first.settings
     assert 'trusted_proxies = ["10.0.0.0/8"]  # METAVOX_COLLECTOR_TRUSTED_PROXIES' in first.as_toml()
     assert "port = 8320  # default" in first.as_toml()
+
+
+def test_a_cadence_comes_from_the_environment_as_from_a_file(monkeypatch, config):
+    config("cadence_weeks = 4\ngrace_days = 6\n")
+    assert load().cadence_weeks == 4
+    monkeypatch.setenv(f"{PREFIX}CADENCE_WEEKS", "1")
+    assert load().cadence_weeks == 1
+    monkeypatch.setenv(f"{PREFIX}CADENCE_WEEKS", "2")
+    with pytest.raises(NotAllowed, match="cadence_weeks is wrong: input should be 1 or 4"):
+        load()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_default_can_be_given_in_the_environment(monkeypatch, name):
+    """As text, as an environment has it."""
+    default = Settings.model_fields[name].default
+    if default is None or isinstance(default, tuple):
+        pytest.skip("it has no single value")
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", str(default))
+    assert getattr(load(), name) == default

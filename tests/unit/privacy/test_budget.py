@@ -5,6 +5,7 @@ import opendp.prelude as dp
 import pytest
 from dp_accounting import dp_event
 from dp_accounting.rdp import rdp_privacy_accountant
+from scipy.special import log_ndtr
 
 from metavox_privacy.budget import (
     GENESIS,
@@ -127,6 +128,15 @@ def test_epsilon_is_what_dp_accounting_and_opendp_make_of_it(nano_rho, delta):
     dp.enable_features("contrib")
     measured = dp.c.make_zCDP_to_approxDP(dp.m.make_gaussian(*SPACE, scale=(2 * nano_rho / 1e9) ** -0.5))
     assert epsilon(nano_rho, delta) == pytest.approx(measured.map(1.0).epsilon(delta), rel=2e-4)
+
+
+@pytest.mark.parametrize("delta", [1e-100, 1e-15, 1e-8, 0.01, 0.5])
+@pytest.mark.parametrize("nano_rho", [10**n for n in range(3, 19, 3)])
+def test_epsilon_never_claims_too_little_however_small_or_large_the_budget_is(nano_rho, delta):
+    # The exact delta of the Gaussian mechanism of that rho (Balle and Wang 2018, theorem 8), in logarithms.
+    mu, claimed = math.sqrt(2 * nano_rho / 1e9), epsilon(nano_rho, delta)
+    absent, present = log_ndtr(-mu / 2 - claimed / mu) + claimed, log_ndtr(mu / 2 - claimed / mu)
+    assert present + math.log1p(-math.exp(absent - present)) <= math.log(delta)
 
 
 def test_epsilon_claims_no_less_than_what_bun_and_steinke_proved_by_far_and_nothing_costs_nothing():
