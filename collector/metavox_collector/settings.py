@@ -78,6 +78,14 @@ Processors = Annotated[tuple[Processor, ...], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, AfterValidator(sources.understood)]
 """SQLAlchemy's, with a password at its usual place if at all."""
 
+
+def _whole(given: object) -> object:
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
+Cadence = Annotated[Literal[1, 4], BeforeValidator(_whole)]
+"""Weeks; the environment gives every number as text, which a literal would not take."""
+
 _HOUR = 3600
 
 
@@ -165,7 +173,7 @@ class Settings(BaseSettings):
     grace_days: int = Field(
         10, ge=0, le=13, description="how long after its end a week can be closed, 0 to 13 days"
     )
-    cadence_weeks: Literal[1, 4] = Field(
+    cadence_weeks: Cadence = Field(
         1, description="how many weeks are released together; 4 needs `accept_weeks` 4 and `grace_days` 6 at most"
     )
     scope: Literal["auto", "full", "coarse"] = Field(
