@@ -1,19 +1,18 @@
 """Accuracy of a private release, beside PipelineDP, diffprivlib and OpenDP's quantiles, on the same fleets.
 
-``make bench-privacy`` measures two settings and writes ``out/privacy.json``; ``docs/accuracy.md`` explains them.
+``make bench-privacy`` measures all parts and writes ``out/privacy.json``; ``docs/accuracy.md`` explains them.
 *Like for like*: one table of 200 public cells with one metric, the whole budget of an ε at δ = 1e-8, for everyone
 the same fleet and the same protected unit, an installation. *As shipped*: the schema's tables and metrics out of
-the shipped budget of a week, and the ways to divide it that were tried. ``--quick`` measures the settings that have
-targets. Everything runs on shares of 2 cores in a quarter of an hour; nothing of it is about speed.
+the shipped budget of a week; *variants* are other ways to divide it, *scope* smaller fleets. ``--quick`` measures
+the settings that have targets. Every result is written when it is there, and ``--resume`` goes on from them.
+Nothing of it is about speed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,74 +22,75 @@ from rich.table import Table
 
 from tests.bench.private_releases import like_for_like, shipped
 from tests.bench.private_releases.errors import LEVELS
-from tests.bench.private_releases.like_for_like import BY_SIZE, EQUAL, Row
+from tests.bench.private_releases.like_for_like import BY_SIZE, EQUAL, Keep, Row
+from tests.bench.private_releases.parts import Parts
 
 FORMER = {"p50": 0.047, "p90": 0.095, "p99": 0.22}
 """Identity histograms and the best contiguous support at 100,000 installations and ε = 1, log-normal."""
 SHIPPED = {"p50": 0.08, "p90": 0.15}
 OUT = Path("out/privacy.json")
+PARTS = ("like-for-like", "shipped", "variants", "scope", "counts", "bounds")
+QUICK = ("like-for-like", "shipped")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked, print it and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="only the settings that have targets")
-    parser.add_argument("--only", choices=("like-for-like", "shipped", "bounds"), help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    parser.add_argument("--installations", type=int, nargs="*", help="like for like: only fleets of these sizes")
+    parser.add_argument("--epsilon", type=float, nargs="*", help="like for like: only these ε")
+    parser.add_argument("--who", nargs="*", help="like for like: only competitors whose name begins so")
+    parser.add_argument("--resume", action="store_true", help=f"keep what {OUT} has, measure the rest")
     asked = parser.parse_args(arguments)
     console = Console(width=140)
-    record: dict[str, Any] = {"versions": {name: version(name) for name in ("opendp", "numpy", "scipy")}}
-    if asked.only in (None, "like-for-like"):
-        record["like_for_like"] = measure_like_for_like(console, quick=asked.quick)
-    if asked.only in (None, "shipped"):
-        record["as_shipped"] = measure_shipped(console, quick=asked.quick)
-    if asked.only == "bounds":
-        rows = list(like_for_like.bounds_tried())
-        print_rows(console, "The peers with each bound on an installation's cells", [[row] for row in rows])
-        record["bounds"] = [plain(row) for row in rows]
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(record, indent=1) + "\n")
+    keep = Parts(OUT, {name: version(name) for name in ("opendp", "numpy", "scipy")}, resume=asked.resume).result
+    parts: dict[str, Callable[[], None]] = {
+        "like-for-like": lambda: measure_like_for_like(console, keep, asked),
+        "shipped": lambda: measure_shipped(console, keep, "As shipped", shipped.shipped(), quick=asked.quick),
+        "variants": lambda: measure_shipped(console, keep, "Shares tried", shipped.shares_tried()),
+        "scope": lambda: measure_shipped(console, keep, "Smaller fleets", shipped.scopes()),
+        "counts": lambda: print_counts(console, like_for_like.counts_tried(keep)),
+        "bounds": lambda: print_rows(
+            console, "Cells that a peer keeps", [[row] for row in like_for_like.bounds_tried(keep)]
+        ),
+    }
+    for name in (asked.only,) if asked.only else QUICK if asked.quick else PARTS:
+        parts[name]()
     console.print(f"wrote {OUT}")
 
 
-def measure_like_for_like(console: Console, *, quick: bool) -> dict[str, Any]:
-    """Rows, and each target beside its figure."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for setting in like_for_like.settings(quick):
-        for row in like_for_like.compare(setting):
-            groups[setting.installations, setting.shape, setting.epsilon, row.competitor].append(row)
-    print_rows(console, "Like for like: median relative error over 200 cells", list(groups.values()))
-    targets = []
+def measure_like_for_like(console: Console, keep: Keep, asked: argparse.Namespace) -> None:
+    """A row for each competitor and setting, then each target beside its figure."""
+    groups: dict[tuple[int, str, float, str], list[Row]] = defaultdict(list)
+    for setting in like_for_like.settings(asked.quick):
+        if asked.installations and setting.installations not in asked.installations:
+            continue
+        if asked.epsilon and setting.epsilon not in asked.epsilon:
+            continue
+        for row in like_for_like.compare(setting, keep, asked.who):
+            groups[row.installations, row.shape, row.epsilon, row.competitor].append(row)
+    print_rows(console, "Like for like: median relative error over 200 cells of each fleet", list(groups.values()))
+    print_targets(console, list(targets(groups)))
+
+
+def targets(groups: dict[tuple[int, str, float, str], list[Row]]) -> Iterator[dict[str, Any]]:
+    """At 100,000 installations and ε = 1, each figure of ours beside the best peer's, however it was asked."""
     for shape in like_for_like.SHAPES:
         found = {
             key[3]: like_for_like.together(rows) for key, rows in groups.items() if key[:3] == (100_000, shape, 1.0)
         }
-        for name in (EQUAL, BY_SIZE):
+        for name in (name for name in (EQUAL, BY_SIZE) if name in found):
             for level in LEVELS:
-                best = min(
-                    (e[level]["median"] for n, e in found.items() if n not in (EQUAL, BY_SIZE)), default=None
-                )
-                figure = found[name][level]["median"]
-                former = FORMER[level] if shape == "log-normal" else None
-                targets.append(
-                    {
-                        "shape": shape,
-                        "competitor": name,
-                        "figure": level,
-                        "error": figure,
-                        "best_peer": best,
-                        "former": former,
-                    }
-                )
-    print_targets(console, targets)
-    record: dict[str, Any] = {"rows": [plain(row) for rows in groups.values() for row in rows], "targets": targets}
-    if not quick:
-        record["counts"] = [{"permille": counts, "error": error} for counts, error in like_for_like.counts_tried()]
-    return record
-
-
-def plain(row: Row) -> dict[str, Any]:
-    """A row for JSON, without the single cells."""
-    return {name: value for name, value in asdict(row).items() if name != "by_cell"}
+                others = [error[level]["median"] for who, error in found.items() if who not in (EQUAL, BY_SIZE)]
+                yield {
+                    "shape": shape,
+                    "competitor": name,
+                    "figure": level,
+                    "error": found[name][level]["median"],
+                    "best_peer": min(others, default=None),
+                    "former": FORMER[level] if shape == "log-normal" else None,
+                }
 
 
 def print_rows(console: Console, title: str, groups: Sequence[Sequence[Row]]) -> None:
@@ -100,6 +100,7 @@ def print_rows(console: Console, title: str, groups: Sequence[Sequence[Row]]) ->
         "shape",
         "ε",
         "who",
+        "fleets",
         "cells kept",
         "released",
         *LEVELS,
@@ -109,10 +110,11 @@ def print_rows(console: Console, title: str, groups: Sequence[Sequence[Row]]) ->
     for rows in groups:
         row, error = rows[0], like_for_like.together(rows)
         table.add_row(
-            f"{row.setting.installations:,}",
-            row.setting.shape,
-            f"{row.setting.epsilon:g}",
+            f"{row.installations:,}",
+            row.shape,
+            f"{row.epsilon:g}",
             row.competitor,
+            str(len(rows)),
             str(row.cells),
             f"{row.released:.0%}",
             *(f"{error[level]['median']:.1%}" for level in LEVELS),
@@ -140,24 +142,37 @@ def print_targets(console: Console, targets: Sequence[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def measure_shipped(console: Console, *, quick: bool) -> list[dict[str, Any]]:
-    """A record for each variant."""
-    records = []
+def print_counts(console: Console, tried: Iterable[tuple[int, dict[str, dict[str, float]]]]) -> None:
+    """A line for each share of the counts."""
+    table = Table("counts, ‰ of ρ", *LEVELS, title="What the counts' share costs: log-normal, 100,000, ε = 1")
+    for counts, error in tried:
+        table.add_row(str(counts), *(f"{error[level]['median']:.2%}" for level in LEVELS))
+    console.print(table)
+
+
+def measure_shipped(
+    console: Console, keep: Keep, title: str, variants: Iterable[shipped.Variant], *, quick: bool = False
+) -> None:
+    """A line for each variant and metric."""
     table = Table(
         "variant",
         "metric",
         "‰",
         "released",
+        "threshold",
         *LEVELS,
         *(f"{n}, buckets alone" for n in LEVELS),
+        *(f"{n} given" for n in LEVELS),
         "within 8 / 15 %",
-        title="As shipped: median relative error over the cells that hold nine tenths of installations",
+        title=f"{title}: median relative error over the cells that hold nine tenths of installations",
     )
-    for variant in shipped.variants(quick):
-        record = shipped.measure(variant)
-        records.append(record)
+    for variant in variants:
+        if quick and variant.name != shipped.SHIPS:
+            continue
+        record = keep(f"shipped: {variant.name}", lambda one=variant: shipped.measure(one))
         for name, found in record["metrics"].items():
             if "error" not in found:
+                table.add_row(variant.name, name, str(record["shares"][name]), f"noise {found['noise']:.1%}")
                 continue
             error = found["error"]
             table.add_row(
@@ -165,12 +180,13 @@ def measure_shipped(console: Console, *, quick: bool) -> list[dict[str, Any]]:
                 name,
                 str(record["shares"][name]),
                 f"{record['released']:.0%}",
+                f"{record['threshold']:.0f}",
                 *(f"{error[level]['median']:.1%}" for level in LEVELS),
                 *(f"{found['buckets_alone'][level]['median']:.1%}" for level in LEVELS),
+                *(f"{found['given'][level]:.0%}" for level in LEVELS),
                 "yes" if all(error[level]["median"] <= most for level, most in SHIPPED.items()) else "NO",
             )
     console.print(table)
-    return records
 
 
 if __name__ == "__main__":

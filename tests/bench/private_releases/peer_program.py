@@ -1,10 +1,12 @@
 """Run by the peers' own interpreter: a fleet's values -> each cell's private p50, p90 and p99.
 
-``python peer_program.py PEER FLEET.npz '{"epsilon": 1, "delta": 1e-8, "rho": 0.0172, "cells": 3}'`` prints a list
-of three numbers a cell, null where the peer releases nothing. The peers see the logarithms of the values, between
-public bounds, because on seconds their tails are lost; quantiles of a logarithm are the logarithms of quantiles.
-Each is told the most cells and requests that an installation has. The cells it may keep of each installation are
-chosen here for those that do not bound contributions themselves.
+``python peer_program.py PEER FLEET.npz '{"epsilon": 1, "delta": 1e-8, "rho": 0.0172, "cells": 3, "documented":
+false}'`` prints a list of three numbers a cell, null where the peer releases nothing. Each peer comes in two ways.
+*Tuned*, it sees the logarithms of the values, between public bounds, because on seconds its tails are lost;
+quantiles of a logarithm are the logarithms of quantiles. *As documented*, it sees seconds, and has its parameters'
+defaults, or where a parameter has none, what is true of the fleet. Each is told the most cells and requests that
+an installation has. The cells it may keep of each installation are chosen here for those that do not bound
+contributions themselves.
 """
 
 from __future__ import annotations
@@ -39,20 +41,36 @@ def opendp(fleet: Rows, asked: Rows) -> Answer:
     """An exponential mechanism a quantile, in pure or zero-concentrated privacy, whichever is less noise."""
     import opendp.prelude as dp
 
+    candidates = list(np.linspace(*fleet["bounds"], CANDIDATES))
+    budgets = (dp.max_divergence(), asked["epsilon"]), (dp.zero_concentrated_divergence(), asked["rho"])
+    return _opendp(fleet, asked, candidates, budgets)
+
+
+def opendp_documented(fleet: Rows, asked: Rows) -> Answer:
+    """The same in pure privacy, ε divided evenly.
+
+    Its candidates have no default and must be public; those of equal ratios are kinder to it than equal steps of
+    0.12 s, the first of which has passed the median of many cells.
+    """
+    import opendp.prelude as dp
+
+    budgets = ((dp.max_divergence(), asked["epsilon"]),)
+    return _opendp(fleet, asked, list(np.geomspace(*fleet["bounds"], CANDIDATES)), budgets)
+
+
+def _opendp(fleet: Rows, asked: Rows, candidates: list[float], budgets: tuple[tuple[Any, float], ...]) -> Answer:
+    import opendp.prelude as dp
+
     dp.enable_features("contrib")
     rows = bounded(fleet, asked["cells"])
     requests = rows["values"].shape[1]
     draws = asked["cells"] * len(LEVELS)
     space = dp.vector_domain(dp.atom_domain(T=float, nan=False)), dp.symmetric_distance()
-    candidates = list(np.linspace(*rows["bounds"], CANDIDATES))
 
     def mechanism(level: float) -> Any:
-        """The one of less noise of the two that cost the draw's part of the budget."""
+        """The one of least noise of those that cost the draw's part of a budget."""
         found = []
-        for measure, total in (
-            (dp.max_divergence(), asked["epsilon"]),
-            (dp.zero_concentrated_divergence(), asked["rho"]),
-        ):
+        for measure, total in budgets:
 
             def make(scale: float, measure: Any = measure) -> Any:
                 return dp.m.make_private_quantile(*space, measure, candidates=candidates, alpha=level, scale=scale)
@@ -87,8 +105,25 @@ def diffprivlib(fleet: Rows, asked: Rows) -> Answer:
     }
 
 
-def pipelinedp(fleet: Rows, asked: Rows, *, public: bool = True) -> Answer:
-    """Its engine on one machine, which bounds contributions itself; Gaussian noise on its trees of quantiles."""
+def diffprivlib_documented(fleet: Rows, asked: Rows) -> Answer:
+    """One call a cell for all quantiles, between which it divides ε evenly.
+
+    It protects a record, so ε is divided by the records of an installation; one record each is worse here.
+    """
+    from diffprivlib.tools import quantile
+
+    rows = bounded(fleet, asked["cells"])
+    epsilon = asked["epsilon"] / (asked["cells"] * rows["values"].shape[1])
+    return {
+        cell: quantile(
+            rows["values"][rows["cell"] == cell].ravel(), LEVELS, epsilon=epsilon, bounds=rows["bounds"]
+        ).tolist()
+        for cell in range(rows["count"])
+    }
+
+
+def pipelinedp(fleet: Rows, asked: Rows, *, public: bool = True, noise: str = "GAUSSIAN") -> Answer:
+    """Its engine on one machine, which bounds contributions itself; noise on its trees of quantiles."""
     import pipeline_dp
 
     requests = fleet["values"].shape[1]
@@ -96,7 +131,7 @@ def pipelinedp(fleet: Rows, asked: Rows, *, public: bool = True) -> Answer:
     engine = pipeline_dp.DPEngine(accountant, pipeline_dp.LocalBackend())
     params = pipeline_dp.AggregateParams(
         metrics=[pipeline_dp.Metrics.PERCENTILE(level * 100) for level in LEVELS],
-        noise_kind=pipeline_dp.NoiseKind.GAUSSIAN,
+        noise_kind=pipeline_dp.NoiseKind[noise],
         max_partitions_contributed=asked["cells"],
         max_contributions_per_partition=requests,
         min_value=fleet["bounds"][0],
@@ -126,23 +161,45 @@ def pipelinedp_private(fleet: Rows, asked: Rows) -> Answer:
     return pipelinedp(fleet, asked, public=False)
 
 
-PEERS: dict[str, Callable[[Rows, Rows], Answer]] = {
+def pipelinedp_documented(fleet: Rows, asked: Rows) -> Answer:
+    """The same with Laplace noise, which is its default."""
+    return pipelinedp(fleet, asked, noise="LAPLACE")
+
+
+def pipelinedp_private_documented(fleet: Rows, asked: Rows) -> Answer:
+    """As above, with the cells chosen privately."""
+    return pipelinedp(fleet, asked, public=False, noise="LAPLACE")
+
+
+Peer = Callable[[Rows, Rows], Answer]
+TUNED: dict[str, Peer] = {
     "opendp": opendp,
     "diffprivlib": diffprivlib,
     "pipelinedp": pipelinedp,
     "pipelinedp-private": pipelinedp_private,
+}
+DOCUMENTED: dict[str, Peer] = {
+    "opendp": opendp_documented,
+    "diffprivlib": diffprivlib_documented,
+    "pipelinedp": pipelinedp_documented,
+    "pipelinedp-private": pipelinedp_private_documented,
 }
 
 
 def main(peer: str, path: str, asked: str) -> None:
     """Print the peer's answer."""
     logging.disable(logging.CRITICAL)
+    wanted = json.loads(asked)
     with np.load(path) as stored:
         fleet: Rows = {name: stored[name] for name in stored.files}
-    low, high = (float(np.log(end)) for end in fleet["bounds"])
-    fleet |= {"bounds": (low, high), "values": np.log(fleet["values"]), "count": int(fleet["count"])}
-    found = PEERS[peer](fleet, json.loads(asked))
-    print(json.dumps([np.exp(found[cell]).tolist() if cell in found else None for cell in range(fleet["count"])]))
+    low, high = (float(end) for end in fleet["bounds"])
+    fleet |= {"bounds": (low, high), "count": int(fleet["count"])}
+    if wanted["documented"]:
+        found = DOCUMENTED[peer](fleet, wanted)
+    else:
+        fleet |= {"bounds": (float(np.log(low)), float(np.log(high))), "values": np.log(fleet["values"])}
+        found = {cell: np.exp(row).tolist() for cell, row in TUNED[peer](fleet, wanted).items()}
+    print(json.dumps([found.get(cell) for cell in range(fleet["count"])]))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,15 @@ def store(fleet: Fleet, path: Path) -> None:
     np.savez(path, bounds=(LOW, HIGH), count=CELLS, **rows)
 
 
-def answer(peer: str, path: Path, *, epsilon: float, delta: float, rho: float, cells: int) -> Floats:
-    """A peer's quantiles, ``(CELLS, levels)``, NaN where it releases none."""
-    asked = json.dumps({"epsilon": epsilon, "delta": delta, "rho": rho, "cells": cells})
+def answer(
+    peer: str, path: Path, *, epsilon: float, delta: float, rho: float, cells: int, documented: bool = False
+) -> Floats:
+    """A peer's quantiles in seconds, ``(CELLS, levels)``, NaN where it releases none; tuned, or as documented.
+
+    Raises:
+        RuntimeError: the peer failed; its message is in the text.
+    """
+    asked = json.dumps({"epsilon": epsilon, "delta": delta, "rho": rho, "cells": cells, "documented": documented})
     command = [str(PYTHON), str(PROGRAM), peer, str(path), asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     if done.returncode:

@@ -204,23 +204,28 @@ def figures_without_noise(week: Requests, metric: Metric, keys: int) -> Floats:
     )
 
 
-def variants(quick: bool) -> Iterator[Variant]:
-    """What ships, and what was tried beside it."""
-    yield Variant("shipped, weekly")
-    if quick:
-        return
-    names = ("counts", "time_to_first_token", "time_per_output_token", "peak_device_memory", "error_rate")
-    for shares in (
-        (120, 400, 240, 140, 20),
-        (120, 560, 160, 60, 20),
-        (200, 420, 200, 80, 20),
-        (60, 560, 200, 80, 20),
-    ):
-        name = "counts and metrics " + "/".join(map(str, shares))
-        yield Variant(name, shares=dict(zip(names, shares, strict=True)))
-    equal = {"counts": 184, **dict.fromkeys(names[1:], 184)}
-    yield Variant("equal shares", shares=equal)
+SHIPS = "shipped, weekly"
+SHARED = ("counts", "time_to_first_token", "time_per_output_token", "peak_device_memory", "error_rate")
+SHARES_TRIED = ((120, 400, 240, 140, 20), (120, 560, 160, 60, 20), (200, 420, 200, 80, 20), (60, 560, 200, 80, 20))
+
+
+def shipped() -> Iterator[Variant]:
+    """What ships, at the size that has targets, and the same four weeks together."""
+    yield Variant(SHIPS)
     yield Variant("shipped shares, four weeks together", weeks=4)
-    for installations in (3_000, 10_000):
+
+
+def shares_tried() -> Iterator[Variant]:
+    """Other ways to divide the budget of a week."""
+    for shares in SHARES_TRIED:
+        name = "counts and metrics " + "/".join(map(str, shares))
+        yield Variant(name, shares=dict(zip(SHARED, shares, strict=True)))
+    yield Variant("equal shares", shares=dict.fromkeys(SHARED, 184))
+
+
+def scopes() -> Iterator[Variant]:
+    """Smaller fleets, full and coarse."""
+    for installations in (10_000, 3_000):
         yield Variant(f"full, {installations:,}", installations=installations)
         yield Variant(f"coarse, {installations:,}", "coarse", installations)
+        yield Variant(f"coarse, {installations:,}, four weeks together", "coarse", installations, weeks=4)
