@@ -327,6 +327,26 @@ def test_the_timer_for_four_weeks_closes_them_on_the_day_on_which_they_can_be():
         assert week.end + settings.grace <= now < week.before(3).end + settings.accepted_for
 
 
+@pytest.mark.parametrize(("closes", "in_ledger", "status"), [(True, False, 0), (False, True, 0), (False, False, 1)])
+def test_what_is_tried_again_is_a_failure_only_while_the_four_weeks_are_not_released(
+    tmp_path, closes, in_ledger, status
+):
+    service = (OPERATING / "metavox-close-four.service").read_text(encoding="utf-8")
+    start = re.search(r"^ExecStart=/bin/sh -c '(week=.*)'$", service, re.MULTILINE)[1]
+    program = tmp_path / "metavox-collector"
+    answers = {"close": f"exit {int(not closes)}", "ledger": f"echo {str(week_of_units()) * in_ledger}"}
+    cases = "".join(f"{verb}) {answer};; " for verb, answer in answers.items())
+    program.write_text(f'#!/bin/sh\ncase "$1" in {cases} esac\n', encoding="utf-8")
+    program.chmod(0o700)
+    said = start.replace("$$", "$").replace("%%", "%").replace("/opt/metavox/bin", str(tmp_path))
+    assert subprocess.run(["/bin/sh", "-c", said], check=False).returncode == status
+
+
+def week_of_units():
+    """The week that a unit which runs now closes."""
+    return Week.of(datetime.now(timezone.utc) - timedelta(days=7))
+
+
 def test_every_file_for_operators_is_named_in_operating_md():
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     assert [path.name for path in OPERATING.iterdir() if f"(operating/{path.name})" not in text] == []
