@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from tests.bench.private_releases import like_for_like, shipped
 from tests.bench.private_releases.errors import LEVELS
+from tests.bench.private_releases.fleet import SHAPES
 from tests.bench.private_releases.like_for_like import BY_SIZE, EQUAL, Keep, Row
 from tests.bench.private_releases.parts import Parts
 
@@ -76,7 +78,7 @@ def measure_like_for_like(console: Console, keep: Keep, asked: argparse.Namespac
 
 def targets(groups: dict[tuple[int, str, float, str], list[Row]]) -> Iterator[dict[str, Any]]:
     """At 100,000 installations and ε = 1, each figure of ours beside the best peer's, however it was asked."""
-    for shape in like_for_like.SHAPES:
+    for shape in SHAPES:
         found = {
             key[3]: like_for_like.together(rows) for key, rows in groups.items() if key[:3] == (100_000, shape, 1.0)
         }
@@ -169,7 +171,7 @@ def measure_shipped(
     for variant in variants:
         if quick and variant.name != shipped.SHIPS:
             continue
-        record = keep(f"shipped: {variant.name}", lambda one=variant: shipped.measure(one))
+        record = keep(f"shipped: {variant.name}", partial(shipped.measure, variant))
         for name, found in record["metrics"].items():
             if "error" not in found:
                 table.add_row(variant.name, name, str(record["shares"][name]), f"noise {found['noise']:.1%}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,10 @@ class Contest:
     def _exact(self) -> Floats:
         return self._fleet.quantiles(tuple(LEVELS.values()))
 
+    def record(self, competitor: Competitor) -> dict[str, Any]:
+        """What it makes of the fleet, for JSON."""
+        return asdict(self.row(competitor))
+
     def row(self, competitor: Competitor) -> Row:
         """What it makes of the fleet."""
         if competitor.peer is not None:
@@ -181,7 +185,7 @@ def compare(setting: Setting, keep: Keep, who: Sequence[str] | None = None) -> I
             if who and not competitor.name.startswith(tuple(who)):
                 continue
             name = f"like for like: {setting.name}, {competitor.name}"
-            yield Row(**keep(name, lambda one=competitor: asdict(contest.row(one))))
+            yield Row(**keep(name, partial(contest.record, competitor)))
 
 
 def together(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -196,13 +200,13 @@ def bounds_tried(keep: Keep) -> Iterator[Row]:
         contest = Contest(setting, Path(folder))
         for peer, cells in product(PEERS, peers.BOUNDS):
             one = Competitor(peer, peer, cells=cells)
-            yield Row(**keep(f"bounds: {peer}, {cells}", lambda one=one: asdict(contest.row(one))))
+            yield Row(**keep(f"bounds: {peer}, {cells}", partial(contest.record, one)))
 
 
 def counts_tried(keep: Keep) -> Iterator[tuple[int, dict[str, dict[str, float]]]]:
     """What the counts' share costs the quantiles, at 100,000 installations, log-normal, ε = 1, over the fleets."""
     for counts in COUNTS_TRIED:
-        cells = [keep(f"counts: {counts}, fleet {seed}", lambda s=seed, c=counts: _counts(s, c)) for seed in SEEDS]
+        cells = [keep(f"counts: {counts}, fleet {seed}", partial(_counts, seed, counts)) for seed in SEEDS]
         yield counts, summary(np.array(cells).reshape(-1, len(LEVELS)))
 
 

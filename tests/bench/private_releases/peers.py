@@ -29,8 +29,14 @@ def is_installed() -> bool:
 
 def store(fleet: Fleet, path: Path) -> None:
     """Write a fleet for the peers' interpreter."""
-    rows = {"installation": fleet.installation, "cell": fleet.cell, "values": fleet.values}
-    np.savez(path, bounds=(LOW, HIGH), count=CELLS, **rows)
+    np.savez(
+        path,
+        installation=fleet.installation,
+        cell=fleet.cell,
+        values=fleet.values,
+        bounds=(LOW, HIGH),
+        count=CELLS,
+    )
 
 
 def answer(

@@ -56,7 +56,9 @@ class Variant:
         metrics = {name: share for name, share in self.shares.items() if name != "counts"}
         first = dataclasses.replace(tables[0], metrics=metrics, count_permille=self.shares["counts"])
         changed = (first, *tables[1:])
-        return dataclasses.replace(SCHEMA, **{"tables" if self.scope == "full" else "coarse_tables": changed})
+        if self.scope == "full":
+            return dataclasses.replace(SCHEMA, tables=changed)
+        return dataclasses.replace(SCHEMA, coarse_tables=changed)
 
 
 @dataclass(frozen=True)
