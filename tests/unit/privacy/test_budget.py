@@ -27,13 +27,13 @@ CAP = 100
 SPACE = dp.atom_domain(T="i64"), dp.absolute_distance(T=float)
 
 
-def spend(history, week, purpose="publish", nano_rho=30, weeks=1):
+def spend(history, week, purpose="publish", nano_rho=30, weeks=1, schema_version=1):
     authorization = authorize(
         history,
         week=week,
         weeks=weeks,
         purpose=purpose,
-        schema_version=1,
+        schema_version=schema_version,
         nano_rho=nano_rho,
         yearly_cap=CAP,
         sandbox=False,
@@ -54,6 +54,14 @@ def test_a_week_is_released_once_for_each_purpose():
     with pytest.raises(AlreadyReleased, match="2026-W01"):
         spend(ledger, Week(2026, 1))
     assert len(spend(ledger, Week(2026, 1), purpose="improve")) == 2
+
+
+def test_another_version_of_the_schema_opens_no_week_again_and_no_budget():
+    ledger = spend([], Week(2026, 1), nano_rho=CAP)
+    with pytest.raises(AlreadyReleased):
+        spend(ledger, Week(2026, 1), schema_version=2)
+    with pytest.raises(BudgetExhausted):
+        spend(ledger, Week(2026, 2), schema_version=2)
 
 
 def test_the_yearly_cap_refuses_and_the_next_year_starts_anew():
