@@ -369,6 +369,16 @@ def test_a_fleet_is_cut_coarsely_until_it_has_shown_its_size(database, url):
     assert again.releases[1].scope == "coarse"
 
 
+@pytest.mark.parametrize(("last", "staged", "scope"), [(30, 90, "coarse"), (90, 30, "full")])
+def test_how_finely_is_cut_says_nothing_of_what_is_staged(database, url, monkeypatch, last, staged, scope):
+    monkeypatch.setattr("metavox_privacy.scope.FULL_FROM", 60)
+    stage_fleet(database, last)
+    close_week(database, WEEK, generous(url, scope="auto"), now=AFTER)
+    stage_fleet(database, staged, week=NEXT)
+    closed = close_week(database, NEXT, generous(url, scope="auto"), now=AFTER + timedelta(weeks=1))
+    assert [release.scope for release in closed.releases] == [scope, scope]
+
+
 def test_a_large_fleet_is_cut_finely_the_week_after(database, url, monkeypatch):
     monkeypatch.setattr("metavox_privacy.scope.FULL_FROM", 60)
     assert FULL_FROM == 10_000
