@@ -174,18 +174,16 @@ def _readable(page: _Page) -> Iterator[str]:
         yield f"the element '{page.unclosed[0]}' does not end where it should"
     if not any(name == "html" and given.get("lang") for name, given in page.elements):
         yield "does not say its language"
-    if any(name == "svg" and given.get("role") != "img" and not _hidden(given) for name, given in page.elements):
+    if any(
+        name == "svg" and given.get("role") != "img" and given.get("aria-hidden") != "true"
+        for name, given in page.elements
+    ):
         yield "has a drawing that is neither named nor hidden"
     levels = [int(name[1]) for name, _ in page.elements if name in ("h1", "h2", "h3", "h4")]
     if levels.count(1) != 1 or any(after > before + 1 for before, after in itertools.pairwise(levels)):
         yield "its headings are not one h1 with h2 and h3 below"
     ids = Counter(given["id"] for _, given in page.elements if given.get("id"))
     yield from (f"the id '{one}' is there twice" for one, count in ids.items() if count > 1)
-
-
-def _hidden(given: dict[str, str | None]) -> bool:
-    """Drawn inside a named one, at a place of its own, or hidden from screen readers."""
-    return given.get("aria-hidden") == "true" or ("x" in given and "y" in given)
 
 
 def _says(page: _Page, described: dict[str, Any]) -> Iterator[str]:

@@ -163,10 +163,12 @@ def test_charts_have_the_best_first(dataset: Dataset) -> None:
     speed, waiting = charts.speed(dataset), charts.waiting(dataset)
     assert speed is not None
     assert waiting is not None
-    places = [float(re.findall(r'<svg x="([\d.]+)%', str(row.drawing))[0]) for row in speed.rows]
+    places = [float(re.findall(r'<svg aria-hidden="true" x="([\d.]+)%', str(row.drawing))[0]) for row in speed.rows]
     assert places == sorted(places, reverse=True)
     assert len(places) > 1
-    places = [float(re.findall(r'<svg x="([\d.]+)%', str(row.drawing))[0]) for row in waiting.rows]
+    places = [
+        float(re.findall(r'<svg aria-hidden="true" x="([\d.]+)%', str(row.drawing))[0]) for row in waiting.rows
+    ]
     assert places == sorted(places)
 
 
