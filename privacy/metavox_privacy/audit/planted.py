@@ -174,14 +174,15 @@ def _k_on_the_true_count() -> Sequence[Replacement]:
 
     def candid(tables: Tables, schema: Schema, authorization: Authorization) -> release.Release:
         made = shipped(tables, schema, authorization)
-        return replace(made, tables=tuple(_by_true_count(table, tables[table.name]) for table in made.tables))
+        by_truth = (_by_true_count(table, tables[table.name], made.weeks) for table in made.tables)
+        return replace(made, tables=tuple(by_truth))
 
-    def _by_true_count(table: release.ReleasedTable, true: Any) -> release.ReleasedTable:
-        least = least_of(table.count_scale, table.keys)
+    def _by_true_count(table: release.ReleasedTable, true: Any, weeks: int) -> release.ReleasedTable:
+        least = least_of(table.count_scale, table.keys, weeks)
         kept = tuple(cell for cell in table.cells if cell.key in true and true[cell.key].contributors >= least)
         return replace(table, threshold=least, cells=kept)
 
-    return [(release, "make_release", candid), (release, "threshold", lambda scale, keys: -(10**9))]
+    return [(release, "make_release", candid), (release, "threshold", lambda scale, keys, weeks: -(10**9))]
 
 
 def _released_twice() -> Sequence[Replacement]:
