@@ -24,7 +24,7 @@ from tests.unit.collector.test_app import ask, make_app, numbers  # noqa: F401  
 PATH = "/v1/ledger"
 
 
-def entries(*weeks: tuple[int, int], nano_rho: int = 10**7) -> list[LedgerEntry]:
+def entries(*weeks: tuple[int, int], nano_rho: int = 10**7, together: int = 1) -> list[LedgerEntry]:
     """A ledger with a release for each of these weeks."""
     history: list[LedgerEntry] = []
     for week in weeks:
@@ -32,7 +32,14 @@ def entries(*weeks: tuple[int, int], nano_rho: int = 10**7) -> list[LedgerEntry]
         last = history[-1].hash if history else GENESIS
         history.append(
             LedgerEntry(
-                len(history) + 1, Week(*week), 1, "publish", "full", **facts, release="ab" * 32, previous=last
+                len(history) + 1,
+                Week(*week),
+                together,
+                "publish",
+                "full",
+                **facts,
+                release="ab" * 32,
+                previous=last,
             ).sealed()
         )
     return history
@@ -58,6 +65,13 @@ def test_four_weeks_around_new_year_are_in_both_balances():
     for year in (2026, 2027):
         assert len(account(history, 10**9, year)["history"]) == 1
     assert account(history, 10**9, 2025)["history"] == []
+
+
+def test_weeks_of_two_years_that_were_released_together_are_in_the_balance_of_both():
+    history = entries((2027, 2), together=4)
+    assert [(one.year, one.spent) for one in balances(history, 10**9)] == [(2026, 10**7), (2027, 10**7)]
+    for year, number in ((2026, 1), (2027, 1), (2028, 0)):
+        assert len(account(history, 10**9, year)["history"]) == number
 
 
 def test_a_cap_that_was_lowered_below_what_is_spent_leaves_nothing():
