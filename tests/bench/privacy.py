@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--installations", type=int, nargs="*", help="like for like: only fleets of these sizes")
     parser.add_argument("--epsilon", type=float, nargs="*", help="like for like: only these ε")
+    parser.add_argument("--shape", choices=SHAPES, nargs="*", help="like for like: only fleets of these shapes")
     parser.add_argument("--who", nargs="*", help="like for like: only competitors whose name begins so")
     parser.add_argument("--resume", action="store_true", help=f"keep what {OUT} has, measure the rest")
     asked = parser.parse_args(arguments)
@@ -69,6 +70,8 @@ def measure_like_for_like(console: Console, keep: Keep, asked: argparse.Namespac
         if asked.installations and setting.installations not in asked.installations:
             continue
         if asked.epsilon and setting.epsilon not in asked.epsilon:
+            continue
+        if asked.shape and setting.shape not in asked.shape:
             continue
         for row in like_for_like.compare(setting, keep, asked.who):
             groups[row.installations, row.shape, row.epsilon, row.competitor].append(row)
