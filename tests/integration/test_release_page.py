@@ -129,15 +129,15 @@ def test_its_policy_stops_what_somebody_puts_into_it(
 
 def test_words_and_choices_filter_the_cells(visit: Visit) -> None:
     every = visit.rows()
-    visit.page.get_by_label("search").fill("INT4 h200")
+    visit.page.get_by_role("searchbox").fill("INT4 h200")
     found = visit.rows()
     assert found == [row for row in every if {"NVIDIA H200", "int4"} <= set(row)]
     assert 0 < len(found) < len(every)
     assert visit.page.locator("#shown").inner_text() == f"{len(found)} of {len(every)} rows shown"
-    visit.page.get_by_label("search").fill("")
+    visit.page.get_by_role("searchbox").fill("")
     visit.page.get_by_label("quantization", exact=True).select_option("bfloat16")
     assert visit.rows() == [row for row in every if row[2] == "bfloat16"]
-    visit.page.get_by_label("search").fill("nobody has this")
+    visit.page.get_by_role("searchbox").fill("nobody has this")
     assert visit.rows() == []
 
 

@@ -45,6 +45,12 @@ COMMERCIAL = Licence(
 LICENCES = (COMMUNITY, COMMERCIAL)
 """Each is enough on its own: whoever receives the data chooses."""
 
+CHOICE = (
+    "The community licence lets anybody use the data, also commercially, and asks whoever passes them on to add "
+    "its text. The commercial agreement adds warranties, delivery and recall, and forbids re-identification."
+)
+"""What the choice is about, in two sentences; the licences' own texts hold."""
+
 EXPRESSION = " OR ".join(licence.identifier for licence in LICENCES)
 """The choice as an SPDX expression."""
 

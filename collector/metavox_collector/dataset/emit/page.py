@@ -22,8 +22,9 @@ from metavox_collector.dataset import paths, words
 from metavox_collector.dataset.emit import charts, inventory
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import DELTA, costs, facts, period, privacy_unit
-from metavox_collector.dataset.licences import LICENCES
+from metavox_collector.dataset.licences import CHOICE, LICENCES
 from metavox_collector.dataset.model import Dataset
+from metavox_privacy.budget import epsilon
 from metavox_privacy.release import Release
 from metavox_privacy.scope import installations
 
@@ -61,7 +62,7 @@ def emit(
             costs=costs(dataset.statement),
             purposes=" and ".join(f"'{purpose}'" for purpose in dataset.statement.week),
             guess=guess(dataset.release.nano_rho),
-            odds=math.exp(facts(dataset.release, synthetic=dataset.synthetic)["epsilon"]),
+            odds=odds(dataset.release.nano_rho),
             delta=DELTA,
             audit=audit,
             attacks=attacks,
@@ -74,6 +75,7 @@ def emit(
             misuses=words.misuses(),
             groups=inventory.groups(files),
             licences=LICENCES,
+            choice=CHOICE,
             paths=paths,
         )
     )
@@ -101,6 +103,14 @@ def guess(nano_rho: int) -> float:
     at that distance is right with probability Φ(μ/2) (Dong, Roth, Su 2022).
     """
     return NormalDist().cdf(math.sqrt(2 * nano_rho / 1e9) / 2)
+
+
+def odds(nano_rho: int) -> float:
+    """By which factor the odds of a conclusion can change: e to the ε; infinite where no float holds it."""
+    try:
+        return math.exp(epsilon(nano_rho, DELTA))
+    except OverflowError:
+        return math.inf
 
 
 def _hashed(text: str) -> str:

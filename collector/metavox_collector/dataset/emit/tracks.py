@@ -87,7 +87,8 @@ def intervals(axis: LogAxis, marks: Sequence[Mark], name: str) -> Markup:
     lanes = (
         Markup(
             '<line class="interval s{0}" x1="{1:.2f}%" x2="{2:.2f}%" y1="{4}" y2="{4}"/>'
-            '<svg aria-hidden="true" x="{3:.2f}%" y="{4}" overflow="visible"><path class="mark s{0}" d="{5}"/></svg>'
+            '<svg aria-hidden="true" x="{3:.2f}%" y="{4}" overflow="visible">'
+            '<path class="mark s{0}" d="{5}"/></svg>'
         ).format(
             mark.series,
             axis.place(mark.low),
