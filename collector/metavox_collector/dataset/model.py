@@ -208,8 +208,8 @@ def _measured(metric: Metric, cell: ReleasedCell, estimate: Estimate) -> Row:
         "metric": metric.name,
         "unit": metric.unit,
         **figures_of(estimate),
-        "signal_to_noise": estimate.signal_to_noise,
-        "histogram": list(estimate.shares) or None,
+        "signal_to_noise": _rounded(estimate.signal_to_noise),
+        "histogram": [_rounded(share) for share in estimate.shares] or None,
         "noisy": list(cell.histograms[metric.name]),
     }
 
@@ -220,6 +220,13 @@ def figures_of(estimate: Estimate) -> Mapping[str, float | None]:
     for name in FIGURES:
         figure = estimate.figures.get(name)
         row[name], row[f"{name}_low"], row[f"{name}_high"] = (
-            (figure.value, figure.low, figure.high) if figure is not None else (None, None, None)
+            (_rounded(figure.value), _rounded(figure.low), _rounded(figure.high))
+            if figure is not None
+            else (None, None, None)
         )
     return row
+
+
+def _rounded(number: float) -> float:
+    """To six significant digits: no noise leaves more, and the order of figures and their intervals stays."""
+    return float(f"{number:.6g}")

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 import numpy as np
 
 from metavox_collector.estimate.axis import Array, Axis, axis_of
 from metavox_collector.estimate.bumps import first_look
-from metavox_collector.estimate.figures import FIGURES, Estimate, Figure, log_figures
+from metavox_collector.estimate.figures import FIGURES, QUANTILES, Estimate, Figure, log_figures
 from metavox_collector.estimate.posterior import posterior_draws
 from metavox_collector.estimate.prior import family_about
 from metavox_collector.estimate.rate import estimate_rate
 from metavox_privacy.fields import Metric
+from metavox_privacy.processes import workers
 from metavox_privacy.smoothing import squared_norm
 
 DRAWS = 400
@@ -63,11 +64,11 @@ def estimate_all(
     jobs = list(histograms)
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if len(jobs) >= MANY else 1
-    if processes == 1:
-        return list(itertools.starmap(estimate, jobs))
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may wait for ever
-    with _one_thread_each(), context.Pool(processes) as pool:
-        return pool.starmap(estimate, jobs, chunksize=16)
+    if processes > 1:
+        # Where one of them is killed, as for want of memory, this process alone takes longer and less of it.
+        with suppress(BrokenProcessPool), _one_thread_each(), workers(processes) as pool:
+            return list(pool.map(estimate, *zip(*jobs, strict=True), chunksize=16))
+    return list(itertools.starmap(estimate, jobs))
 
 
 @contextmanager
@@ -121,11 +122,18 @@ def possible_truths(metric: Metric, noisy: Array, scale: float) -> Array | None:
 
 
 def intervals(logs: Array, axis: Axis) -> tuple[Array, Array, Array]:
-    """Lower end, middle and upper end of every figure's interval, of the draws' logarithms (draws, figures)."""
+    """Lower end, middle and upper end of every figure's interval, of the draws' logarithms (draws, figures).
+
+    A higher quantile is not below what a lower one is at least, nor a lower one above what a higher one is at most.
+    """
     low, middle, high = np.quantile(logs, (0.025, 0.5, 0.975), axis=0)
     least = LEAST_HALF * axis.unit
     below, above = np.maximum(STRETCH * (middle - low), least), np.maximum(STRETCH * (high - middle), least)
-    return middle - below, middle, middle + above
+    low, high = middle - below, middle + above
+    quantiles = slice(len(QUANTILES))
+    low[quantiles] = np.maximum.accumulate(low[quantiles])
+    high[quantiles] = np.minimum.accumulate(high[quantiles][::-1])[::-1]
+    return low, middle, high
 
 
 def _given(low: Array, middle: Array, high: Array) -> dict[str, Figure | None]:

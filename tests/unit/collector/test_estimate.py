@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from metavox_collector.estimate import Estimate, estimate, estimate_all
 from metavox_collector.estimate.axis import axis_of
-from metavox_collector.estimate.estimator import WITHIN
+from metavox_collector.estimate.estimator import WITHIN, intervals
 from metavox_collector.estimate.figures import FIGURES, log_figures
 from metavox_privacy.estimate import quantile
 from metavox_privacy.fields import Metric
@@ -101,6 +103,21 @@ def test_whatever_is_given_has_an_interval_within_the_promised_factor() -> None:
     assert given > 20
 
 
+def test_the_ends_of_the_quantiles_intervals_are_in_the_quantiles_order() -> None:
+    axis = axis_of(SCHEMA.metric["time_to_first_token"].edges)
+    spread_of = {"p50": 0.1, "p75": 2.0, "p90": 0.1, "p95": 0.1, "p99": 2.0, "mean": 5.0}
+    normals = np.random.default_rng(1).standard_normal((2000, 1))
+    draws = np.array([list(spread_of.values())]) * normals + np.array([[0, 0.2, 0.4, 0.6, 0.8, 0.3]])
+    low, middle, high = intervals(draws, axis)
+    for ends in (low[:5], middle[:5], high[:5]):
+        assert (np.diff(ends) >= 0).all()
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert low[4] == low[3] < middle[3]
+    assert high[1] == high[2] > middle[2]
+    assert low[5] < low[0] - 5  # a mean is in no order with them
+
+
 def test_a_mean_is_given_only_beside_the_p95() -> None:
     units = histogram(TIME, log_normal())
     found = [estimate(TIME, *noisy(TIME, units, 9, seed)).figures for seed in range(30)]
@@ -129,6 +146,19 @@ def test_many_are_shared_between_processes_and_come_back_in_order() -> None:
         assert shared.signal_to_noise == pytest.approx(alone.signal_to_noise, rel=1e-3)
         assert shared.shares == pytest.approx(alone.shares, abs=1e-3)
         assert shared.figures.keys() == alone.figures.keys()
+
+
+class Fatal(Metric):
+    """A metric that ends whatever process it is sent to."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (1,)
+
+
+def test_where_another_process_is_killed_the_figures_are_the_same() -> None:
+    fatal = Fatal(**{field.name: getattr(TIME, field.name) for field in fields(TIME)})
+    drawn = noisy(TIME, histogram(TIME, log_normal()), 40)
+    assert estimate_all([(fatal, *drawn)], processes=2) == [estimate(TIME, *drawn)]
 
 
 def test_a_share_has_its_exact_interval() -> None:

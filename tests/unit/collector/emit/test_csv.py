@@ -73,3 +73,12 @@ def test_what_was_changed_is_named(pack: Pack, which: str) -> None:
     change, said = BROKEN[which]
     problems = check.validate(change(pack))
     assert any(said in problem and problem.startswith(PERFORMANCE) for problem in problems), problems
+
+
+def test_no_figure_pretends_to_more_than_six_digits(dataset: Dataset) -> None:
+    table = dataset.table("performance")
+    numbers = [value for row in table.rows for value in row.values() if isinstance(value, float)]
+    numbers += [share for row in table.rows if isinstance(row["histogram"], list) for share in row["histogram"]]
+    assert len(numbers) > 100
+    assert any(number != round(number, 3) for number in numbers)
+    assert all(number == float(f"{number:.6g}") for number in numbers)
