@@ -173,7 +173,7 @@ def misuses() -> Iterator[str]:
     yield "Decisions about a person, a household or a company: nothing in it is about one."
     yield (
         "Attempts to single out an installation, or to link releases to one: the noise is there to defeat them, "
-        "and the commercial agreement forbids them."
+        "and the commercial agreement forbids them; the community licence forbids nothing."
     )
     yield "Small differences: two figures whose intervals overlap widely are no evidence of a difference."
 

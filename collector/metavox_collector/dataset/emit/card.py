@@ -13,7 +13,7 @@ from metavox_collector.dataset.citation import citation
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.emit.render import render
 from metavox_collector.dataset.facts import DELTA, costs, privacy_unit
-from metavox_collector.dataset.licences import COMMUNITY, LICENCES
+from metavox_collector.dataset.licences import CHOICE, COMMUNITY, LICENCES
 from metavox_collector.dataset.model import Dataset, DatasetTable, Row
 
 HEADLINE_CELLS = 10
@@ -102,6 +102,7 @@ def _body(dataset: Dataset) -> str:
         uses=words.uses(),
         misuses=words.misuses(),
         licences=LICENCES,
+        choice=CHOICE,
         citation=citation(dataset),
     )
 

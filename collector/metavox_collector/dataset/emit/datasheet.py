@@ -10,7 +10,7 @@ from metavox_collector.dataset import paths, words
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.emit.render import render
 from metavox_collector.dataset.facts import costs, period
-from metavox_collector.dataset.licences import LICENCES
+from metavox_collector.dataset.licences import CHOICE, LICENCES
 from metavox_collector.dataset.model import Dataset
 
 
@@ -64,6 +64,7 @@ def emit(dataset: Dataset) -> dict[str, bytes]:
         costs=costs(dataset.statement),
         corrections=[e.reason for e in dataset.history if e.reason and e.release == dataset.statement.release],
         licences=LICENCES,
+        choice=CHOICE,
     )
     return {paths.DATASHEET: text.encode()}
 

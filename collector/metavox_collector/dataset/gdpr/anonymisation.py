@@ -139,13 +139,19 @@ def _mechanism(case: Case) -> tuple[Fact, ...]:
             "a small budget would need too many trials, and the code that draws the noise is the same.",
             "code: metavox_privacy.audit",
         ),
+        derived(
+            "In the tables below a value is what was measured, in so many trials and so with an error of chance. "
+            "Beside it is what it is at least, with 99.9 % confidence; that is held against the limit. A value can "
+            "be over its limit by chance alone.",
+            "code: metavox_collector.dataset.gdpr.gates",
+        ),
         verdict(case, "mechanism"),
     )
 
 
 def cost(nano_rho: int) -> str:
     """A budget in words: ρ, and the ε at δ that it implies (Canonne, Kamath and Steinke 2020, proposition 12)."""
-    return f"ρ = {nano_rho / 1e9:g}, (ε = {epsilon(nano_rho, DELTA):.3g}, δ = {DELTA:g})"
+    return f"ρ = {nano_rho / 1e9:g} (ε = {epsilon(nano_rho, DELTA):.3g}, δ = {DELTA:g})"
 
 
 def _plants(case: Case) -> tuple[Fact, ...]:
@@ -178,6 +184,11 @@ def _residual() -> tuple[Fact, ...]:
             "Installations of one person or of one company are protected each by itself; what a whole company "
             "contributes together may be seen.",
             "code: metavox_privacy.cells",
+        ),
+        derived(
+            "The community licence does not forbid an attempt to re-identify, and whoever chooses it is bound by "
+            "nothing else: what is assessed here is to hold without any promise of a recipient.",
+            "code: metavox_collector.dataset.licences",
         ),
         confirm("The assessment is repeated when attacks become known that it does not cover, as WP216 asks."),
     )

@@ -33,12 +33,21 @@ class Measure:
     term: str
 
 
-_TRANSPORT: Final[dict[Transport, tuple[str, bool]]] = {
-    "tls": ("The collector ends TLS itself, version 1.2 or 1.3, and speaks nothing else.", True),
-    "proxy": ("Reports come through a proxy that is to end TLS; its configuration is the controller's.", False),
-    "loopback": ("The collector listens to its own machine alone, so no network carries reports to it.", True),
-    "plain": ("No TLS and no proxy is set: reports would cross a network as they are.", False),
+_TRANSPORT: Final[dict[Transport, tuple[str, str, bool]]] = {
+    "tls": ("The collector ends TLS itself, version 1.2 or 1.3, and speaks nothing else.", "tls_cert", True),
+    "proxy": (
+        "Reports come through a proxy that is to end TLS; its configuration is the controller's.",
+        "trusted_proxies",
+        False,
+    ),
+    "loopback": (
+        "The collector listens to its own machine alone, so no network carries reports to it.",
+        "host",
+        True,
+    ),
+    "plain": ("No TLS and no proxy is set: reports would cross a network as they are.", "host", False),
 }
+"""What is done, the setting that says so, and whether the software does it by itself."""
 
 
 def measures_of(case: Case) -> tuple[Measure, ...]:
@@ -103,8 +112,8 @@ def _at_the_collector(case: Case) -> Iterator[Measure]:
         ("access",),
         "dpv:LoggingPolicy",
     )
-    words, is_known = _TRANSPORT[operations.transport]
-    source = "code: metavox_collector.serve"
+    words, setting, is_known = _TRANSPORT[operations.transport]
+    source = f"setting: {setting}"
     yield Measure(
         "Encryption on the way",
         derived(words, source) if is_known else confirm(words, source),
@@ -152,7 +161,7 @@ def _in_the_release(case: Case) -> Iterator[Measure]:
         "Differential privacy",
         derived(
             "Every number of the release carries discrete Gaussian noise; the release costs ρ = "
-            f"{release.nano_rho / 1e9:g} of zero-concentrated differential privacy, (ε = {cost:.3g}, δ = "
+            f"{release.nano_rho / 1e9:g} of zero-concentrated differential privacy (ε = {cost:.3g}, δ = "
             f"{DELTA:g}), for {privacy_unit(release.weeks)}.",
             case.entry_source,
         ),

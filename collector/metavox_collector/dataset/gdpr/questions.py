@@ -49,7 +49,8 @@ QUESTIONS: Final = (
         "differ between the controller and a buyer; guidance of the EDPB on anonymisation is in preparation. "
         "The words that people are shown say that the datasets carry noise, and do not call them anonymous.",
         "The whole processing up to the release is treated as one of personal data; the release states its "
-        "parameters and measurements, and licences forbid re-identification.",
+        "parameters and measurements. The commercial agreement forbids re-identification; the community licence "
+        "forbids nothing, so what protects is the noise.",
         "code: metavox_privacy.budget",
     ),
     Question(
