@@ -1,8 +1,8 @@
 """The drawings of the release browser: one row of a chart is one small SVG, placed by percent, so that it needs no
 script and fits any width; its label and its numbers stand beside it as text.
 
-Drawn here and by no library: altair writes SVG by a browser's engine of its own (vl-convert, 60 MB), and matplotlib one of
-a fixed width whose words are outlines, which neither a phone nor a screen reader has any use for.
+Drawn here and by no library: altair writes SVG by a browser's engine of its own (vl-convert), and matplotlib
+one of a fixed width whose words are outlines, which neither a phone nor a screen reader has any use for.
 """
 
 from __future__ import annotations
