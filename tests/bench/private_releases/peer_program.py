@@ -125,7 +125,8 @@ def diffprivlib_documented(fleet: Rows, asked: Rows) -> Answer:
 def pipelinedp(fleet: Rows, asked: Rows, *, public: bool = True) -> Answer:
     """Its engine on one machine, which bounds contributions itself; noise on its trees of quantiles.
 
-    The noise is Gaussian in both ways: Laplace's, its default, has p50 off by four fifths at ε = 1.
+    The noise is Gaussian in both ways, for there is a δ to spend. On seconds Laplace's, its default, is no remedy:
+    p50 is off by 84 % with it and by 100 % without, at 100,000 installations and ε = 1.
     """
     import pipeline_dp
 
