@@ -101,6 +101,13 @@ def test_dataset_md_says_when_a_figure_is_given():
     assert f"{100 * SHARE_WITHIN:g} points" in text
 
 
+def test_accuracy_md_measured_the_shares_that_ship():
+    text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    performance = SCHEMA.tables[0]
+    shares = " / ".join(map(str, (performance.count_permille, *performance.metrics.values())))
+    assert f"{shares} (ships)" in text
+
+
 def commands(app, prefix=()):
     command = get_command(app)
     todo = [(prefix, command)]

