@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
 from metavox_privacy.audit import attack, scene
@@ -21,6 +15,7 @@ from metavox_privacy.audit.planted import FAULTS, Fault, planted
 from metavox_privacy.audit.result import AuditReport, Game, Plant
 from metavox_privacy.audit.scene import Fold, Scene
 from metavox_privacy.fields import Scope
+from metavox_privacy.processes import workers
 from metavox_privacy.schema import Schema
 
 CONFIDENCE = 0.999
@@ -196,25 +191,8 @@ def _mapper(jobs: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if jobs <= 1:
         yield map
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may never answer
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_the_parent)
-    try:
+    with workers(jobs) as pool:
         yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_the_parent() -> None:
-    """Leave interrupts to the parent and do not outlive it: a pool waits for ever for one that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a process of a pool has a parent"
-
-    def watch(parent: BaseProcess) -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent,), daemon=True).start()
 
 
 def _libraries() -> dict[str, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from metavox_collector.proof.attacks.trials import Trials, joined, trials
 from metavox_collector.proof.attacks.verdicts import AttackReport, Criterion, Gate, Measured
 from metavox_collector.proof.attacks.world import SPEEDS, Publish, exact_release
 from metavox_privacy.budget import epsilon
+from metavox_privacy.processes import workers
 from metavox_privacy.release import Release, make_release
 
 CONTROL_PAIRS = 400
@@ -127,8 +127,7 @@ def attack(
     if release is not None and Parameters.of(release, parameters.schema) != parameters:
         raise ValueError("the release was made with other parameters than those that are to be attacked")
     start = time.monotonic()
-    # New interpreters: OpenDP's library has threads, which no fork survives.
-    with ProcessPoolExecutor(effort.processes, multiprocessing.get_context("spawn")) as pool:
+    with workers(effort.processes) as pool:
         gates, figures = _simulated(parameters, effort, publish, pool)
     if release is not None:
         gates += checked(release, before, parameters.schema)
