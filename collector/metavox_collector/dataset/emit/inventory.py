@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from metavox_collector.dataset import paths
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY, POLICY_PATH
 
-SIGNATURE = "signature.dsse.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Listed:
