@@ -91,17 +91,15 @@ def _title(release: Release, *, synthetic: bool) -> str:
 
 def _summary(release: Release) -> Table:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for head in ("table", "published", "of keys", "threshold", "σ count", "σ bucket"):
+    for head in ("table", "published", "of keys", "threshold", "σ count"):
         table.add_column(head, justify="left" if head == "table" else "right", no_wrap=True)
     for part in release.tables:
-        buckets = ", ".join(f"{scale:.0f}" for scale in part.histogram_scales.values())
         row = (
             part.name,
             str(len(part.cells)),
             str(part.keys),
             f"{part.threshold:g}",
             f"{part.count_scale:.1f}",
-            buckets,
         )
         table.add_row(*row)
     return table
