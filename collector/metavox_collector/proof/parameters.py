@@ -32,6 +32,9 @@ FORMAT = 1
 
 _Z95 = 1.96
 
+_OF_REQUESTS = frozenset(["concurrency", "input_tokens", "output_tokens", "streaming"])
+"""Dimensions in which one installation has several words in a week, and so counts several times."""
+
 SELF_SELECTION = (
     "Only installations whose owners said yes are counted, and they are no random sample of all installations: who "
     "says yes may own other hardware and run other models than who does not. Nothing here corrects for that: "
@@ -160,10 +163,15 @@ def shown(table: ReleasedTable, release: Release) -> dict[str, Any]:
 def _suppressed(table: ReleasedTable, release: Release) -> float | None:
     """About which part of the contributions is in cells that are not published; nobody knows it exactly.
 
-    Every installation contributes to each table, and to those of shares as a rule once. What one of these shows
-    more of than this table, in total or for the words of the dimensions that both have, is missing here.
+    Every installation contributes to each table, and as a rule once to those that say what it is and not what was
+    asked of it. What one of these shows more of than this table, in total or for the words of the dimensions that
+    both have, is missing here. What is missing from all of them cannot be seen.
     """
-    others = [other for other in release.tables if not other.histogram_scales and _total(other)[0] > 0]
+    others = [
+        other
+        for other in release.tables
+        if not other.histogram_scales and _OF_REQUESTS.isdisjoint(other.dimensions) and _total(other)[0] > 0
+    ]
     missing = [_missing(table, other) / _total(other)[0] for other in others]
     return round(max(missing), 4) if missing else None
 

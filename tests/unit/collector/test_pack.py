@@ -95,6 +95,19 @@ def test_what_another_table_shows_more_of_is_said_to_be_missing():
     assert part >= round((counted - less.cells[0].contributors) / counted, 4) > 0.1
 
 
+def test_a_table_that_counts_installations_several_times_says_nothing_of_what_another_lacks():
+    _, releases = packs.drawn()
+    release = releases[WEEK, "publish"]
+    (workload,) = (table for table in release.tables if table.name == "workload")
+    (hardware,) = (table for table in release.tables if table.name == "hardware")
+    twice = replace(
+        workload, cells=tuple(replace(cell, contributors=9 * cell.contributors) for cell in workload.cells)
+    )
+    others = tuple(table for table in release.tables if table is not workload)
+    inflated = replace(release, tables=(*others, twice))
+    assert shown(hardware, inflated) == shown(hardware, release)
+
+
 def test_the_raw_release_is_what_sha256sum_says_and_the_ledger_holds(tmp_path):
     pack = packs.pack()
     write(pack, tmp_path / "pack")
