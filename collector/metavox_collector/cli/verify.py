@@ -56,13 +56,14 @@ def _print(found: Verified) -> None:
         console.print(f"ERROR   {problem}")
     for note in found.notes:
         console.print(f"note    {note}")
-    if not found.pinned:
+    if not found.pinned and found.key_id is not None:
         console.print(
             f"note    no key was pinned: this shows that nothing changed since key {found.key_id} signed, and not "
             "whose key that is; ask the publisher by another way, and give --key-id or --public-key"
         )
     if found.problems:
-        console.print(f"{len(found.problems)} things are wrong; do not use this pack")
+        count = len(found.problems)
+        console.print(f"{count} {'things are' if count > 1 else 'thing is'} wrong; do not use this pack")
     else:
         origin = f"signed by the key {found.key_id} that you named" if found.pinned else "whole and consistent"
         console.print(f"ok      {found.files} files, {origin}")

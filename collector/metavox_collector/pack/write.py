@@ -37,9 +37,12 @@ def write(files: Mapping[str, bytes], target: Path) -> None:
 
 
 def require_free(target: Path) -> None:
-    """Raise TargetExists if there is something at the target, be it a link to nowhere."""
+    """Raise TargetExists if there is something at the target, be it a link to nowhere, or no room for it."""
     if target.exists() or target.is_symlink():
         raise TargetExists(f"{target} exists; a release never changes, so nothing was written")
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise TargetExists(f"{above} is no directory that can be written to, so nothing was; name another one")
 
 
 def _write(path: Path, content: bytes) -> None:

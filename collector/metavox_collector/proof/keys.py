@@ -64,6 +64,8 @@ def private_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKe
             holds something else.
     """
     content = _content(path)
+    if b"-----BEGIN PUBLIC KEY-----" in content:
+        raise KeyUnusable(f"{path} holds a public key; it takes the private one to sign")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise KeyUnusable(f"others may read the private key {path}; run: chmod 600 {path}")
     try:

@@ -117,3 +117,11 @@ def test_a_passphrase_for_a_public_key_is_refused(tmp_path, passphrase):
     file = written(tmp_path, keys.generate().public)
     assert isinstance(run("show", file, "--passphrase-file", passphrase).exception, KeyUnusable)
     assert isinstance(run("show", tmp_path / "nowhere").exception, KeyUnusable)
+
+
+def test_a_public_key_does_not_sign_and_no_mode_is_complained_of(tmp_path):
+    file = tmp_path / "key.pub.pem"
+    file.write_bytes(keys.generate().public)
+    file.chmod(0o644)
+    with pytest.raises(KeyUnusable, match="holds a public key; it takes the private one to sign"):
+        keys.private_key(file)

@@ -18,7 +18,7 @@ from metavox_collector.pack.publisher import SANDBOX, publisher_of
 from metavox_collector.pack.release import kept, write_pack, write_preview
 from metavox_collector.pack.reports import Work
 from metavox_collector.pack.verify import verify
-from metavox_collector.pack.write import write
+from metavox_collector.pack.write import require_free, write
 from metavox_collector.proof import canonical, keys
 from metavox_collector.proof.integrity import Pinned
 from metavox_collector.proof.parameters import shown
@@ -136,6 +136,14 @@ def test_a_pack_that_fails_half_way_leaves_nothing_and_nothing_is_overwritten(tm
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(TargetExists):
         write({"a": b"2"}, tmp_path / "link")
+
+
+def test_a_file_in_the_place_of_the_directory_is_named_before_any_work(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for target in (tmp_path / "file" / "pack", tmp_path / "file" / "below" / "pack"):
+        with pytest.raises(TargetExists, match="file is no directory that can be written to"):
+            require_free(target)
+    require_free(tmp_path / "not" / "there" / "yet" / "pack")
 
 
 def test_a_preview_is_the_data_alone_and_never_taken_for_a_pack(closed, tmp_path):

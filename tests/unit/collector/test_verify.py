@@ -352,3 +352,11 @@ def test_whatever_the_files_of_the_proof_hold_verify_ends_with_words_and_names_t
     forged = signed_anew(pack, lambda files: files.update({name: written}))
     found = looked_at(forged, tmp_path_factory.mktemp("odd"))
     assert found.problems
+
+
+def test_a_directory_without_a_signature_names_no_key(tmp_path):
+    (tmp_path / "pack").mkdir()
+    told = run(tmp_path / "pack")
+    assert told.exit_code == 1
+    assert "signature.dsse.json: it is missing" in told.output
+    assert "None" not in told.output
