@@ -1,7 +1,5 @@
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -179,18 +177,3 @@ def test_every_game_of_an_audit_has_a_name_of_its_own(monkeypatch):
     assert len(set(names)) == len(names)
     assert any("14_500_000" not in name and "0.0145" in name for name in names)
     assert {plant.name for plant in made.plants} == {fault.name for fault in FAULTS}
-
-
-def test_the_processes_of_an_audit_that_is_killed_end_with_it():
-    program = (
-        "from metavox_privacy.audit import run, scene\n"
-        "from metavox_privacy.schema import SCHEMA\n"
-        "if __name__ == '__main__':\n"
-        "    played = run.Play(scene.counts('parts', SCHEMA, 'full', 1, run.CLAIM), 100_000)\n"
-        "    run.play([played], jobs=2, progress=lambda *at: print('playing', flush=True))\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as audit:
-        assert audit.stdout is not None
-        assert audit.stdout.readline() == "playing\n"
-        audit.kill()
-        audit.stdout.read()  # it ends when the last process that may write to it has ended
