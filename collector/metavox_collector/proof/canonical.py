@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from metavox_collector.dataset.json_text import legible as legible  # the form of files, beside that of hashes
+
 
 class NotCanonical(ValueError):
     """The bytes are not JSON, or are written in another way than the one that is permitted."""
@@ -13,11 +15,6 @@ class NotCanonical(ValueError):
 def compact(value: Any) -> bytes:
     """ASCII JSON on one line, with sorted keys and no white space."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def legible(value: Any) -> bytes:
-    """UTF-8 JSON for a person: a line for each value, keys in the order that they were given."""
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read(content: bytes) -> Any:

@@ -16,8 +16,9 @@ from metavox_collector.dataset.gdpr.anonymisation import CRITERIA
 from metavox_collector.dataset.gdpr.destruction import ROW
 from metavox_collector.dataset.gdpr.emit import FOLDER
 from metavox_collector.dataset.gdpr.index import index_in_words, tasks
-from metavox_collector.dataset.gdpr.statements import SOURCES, Document, Fact, Section, document_of, legible
+from metavox_collector.dataset.gdpr.statements import SOURCES, Document, Fact, Section, document_of
 from metavox_collector.dataset.gdpr.vocabulary import TERMS, terms_in
+from metavox_collector.dataset.json_text import legible
 from metavox_privacy.notice import LANGUAGES
 
 ELEMENTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -13,9 +13,9 @@ from typing import Any
 from metavox_collector.dataset import words
 from metavox_collector.dataset.citation import citation
 from metavox_collector.dataset.columns import Column
-from metavox_collector.dataset.emit.json_text import encode
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import first_day, last_day, primary_key
+from metavox_collector.dataset.json_text import legible
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY, POLICY_PATH
 from metavox_collector.dataset.model import Dataset, DatasetTable
 from metavox_collector.dataset.paths import CROISSANT, csv_path, parquet_path
@@ -83,7 +83,7 @@ def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
         ],
         "recordSet": [_record_set(table) for table in dataset.tables],
     }
-    return {CROISSANT: encode(described)}
+    return {CROISSANT: legible(described)}
 
 
 def _dataset(dataset: Dataset) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from metavox_collector.dataset.columns import Column
-from metavox_collector.dataset.emit.json_text import encode
 from metavox_collector.dataset.facts import costs, facts, licence, primary_key, privacy
+from metavox_collector.dataset.json_text import legible
 from metavox_collector.dataset.model import Dataset, DatasetTable
 from metavox_collector.dataset.paths import DICTIONARY, csv_path, parquet_path
 from metavox_privacy.fields import Metric
@@ -15,7 +15,7 @@ from metavox_privacy.smoothing import kernel_of, spread_buckets
 
 def emit(dataset: Dataset) -> dict[str, bytes]:
     """Write everything that a reader needs to use a release and to judge it."""
-    return {DICTIONARY: encode(dictionary(dataset))}
+    return {DICTIONARY: legible(dictionary(dataset))}
 
 
 def dictionary(dataset: Dataset) -> dict[str, Any]:

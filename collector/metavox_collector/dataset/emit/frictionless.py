@@ -12,9 +12,9 @@ from typing import Any
 
 from metavox_collector.dataset import words
 from metavox_collector.dataset.columns import Column
-from metavox_collector.dataset.emit.json_text import encode
 from metavox_collector.dataset.emit.licences import offered
 from metavox_collector.dataset.facts import primary_key
+from metavox_collector.dataset.json_text import legible
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.model import Dataset, DatasetTable
 from metavox_collector.dataset.paths import DATA_PACKAGE, csv_path, parquet_path
@@ -55,7 +55,7 @@ def emit(dataset: Dataset, data: Mapping[str, bytes]) -> dict[str, bytes]:
         "contributors": [_publisher(dataset)],
         "resources": [one for table in dataset.tables for one in (_csv(table, data), _parquet(table, data))],
     }
-    return {DATA_PACKAGE: encode(described)}
+    return {DATA_PACKAGE: legible(described)}
 
 
 def _publisher(dataset: Dataset) -> dict[str, Any]:

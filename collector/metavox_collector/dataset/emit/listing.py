@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from typing import Any, Final
 
-from metavox_collector.dataset.emit import json_text, queries, yaml_text
+from metavox_collector.dataset.emit import queries, yaml_text
 from metavox_collector.dataset.emit.csv import cell
 from metavox_collector.dataset.emit.exports import (
     SAMPLE,
@@ -34,6 +34,7 @@ from metavox_collector.dataset.emit.marketplaces import (
     refusals,
 )
 from metavox_collector.dataset.facts import first_day, last_day
+from metavox_collector.dataset.json_text import legible
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.model import Dataset
 from metavox_collector.dataset.paths import DICTIONARY
@@ -129,4 +130,4 @@ def sample(dataset: Dataset) -> bytes:
 def _written(market: Marketplace, document: Mapping[str, Any]) -> bytes:
     if market.path.endswith(".yaml"):
         return yaml_text.encode(document)
-    return json_text.encode(document)
+    return legible(document)

@@ -19,9 +19,9 @@ from metavox_collector.dataset.gdpr.processor_terms import processor_terms
 from metavox_collector.dataset.gdpr.questions import questions
 from metavox_collector.dataset.gdpr.record import record
 from metavox_collector.dataset.gdpr.rights import rights
-from metavox_collector.dataset.gdpr.statements import legible
 from metavox_collector.dataset.gdpr.transfers import transfers
 from metavox_collector.dataset.gdpr.vocabulary import vocabulary
+from metavox_collector.dataset.json_text import legible
 from metavox_collector.dataset.model import Dataset
 
 FOLDER: Final = "gdpr/"

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from metavox_collector.dataset.json_text import legible
+
 Status: TypeAlias = Literal["derived", "declared", "to confirm", "to fill in"]
 
 STATUSES: Final[Mapping[Status, str]] = {
@@ -151,11 +153,6 @@ def document_of(content: Mapping[str, Any]) -> Document:
     return Document(
         content["name"], content["title"], content["basis"], content["version"], content["release"], sections
     )
-
-
-def legible(content: object) -> bytes:
-    """JSON for files: in the order in which it was made, indented, UTF-8, with a line's end at the end."""
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def canonical(content: object) -> bytes:

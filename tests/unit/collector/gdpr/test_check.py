@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from metavox_collector.dataset.checks.gdpr import ELEMENTS, FILES, OF_IMPACT, check
 from metavox_collector.dataset.gdpr import cnil
 from metavox_collector.dataset.gdpr.index import index_in_words, tasks
-from metavox_collector.dataset.gdpr.statements import Document, Section, document_of, legible
+from metavox_collector.dataset.gdpr.statements import Document, Section, document_of
+from metavox_collector.dataset.json_text import legible
 from tests.unit.collector.emit.datasets import example_dataset
 from tests.unit.collector.gdpr.cases import example_file
 
