@@ -37,6 +37,7 @@ OPTIONS = (
     "spark.io.encryption.enabled=false",
     "spark.shuffle.compress=false",
     "spark.shuffle.spill.compress=false",
+    "spark.rdd.compress=false",
     "spark.cleaner.referenceTracking=false",  # and would stay, whenever a JVM collects its garbage
     # So that what fails on purpose has soon failed for good.
     "spark.task.maxFailures=2",
