@@ -174,7 +174,7 @@ def measure_shipped(
     for variant in variants:
         if quick and variant.name != shipped.SHIPS:
             continue
-        record = keep(f"shipped: {variant.name}", partial(shipped.measure, variant))
+        record = keep(variant.part, partial(shipped.measure, variant))
         for name, found in record["metrics"].items():
             if "error" not in found:
                 table.add_row(variant.name, name, str(record["shares"][name]), f"noise {found['noise']:.1%}")

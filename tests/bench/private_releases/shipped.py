@@ -48,6 +48,13 @@ class Variant:
     nano_rho: int = PUBLISH
 
     @property
+    def part(self) -> str:
+        """What was measured, whatever it is called and whatever the schema says later."""
+        table = self.schema.in_scope(self.scope)[0]
+        shares = "/".join(map(str, (table.count_permille, *table.metrics.values())))
+        return f"shipped: {self.scope}, {self.installations}, weeks {self.weeks}, {shares}"
+
+    @property
     def schema(self) -> Schema:
         """The schema with these shares."""
         tables = SCHEMA.in_scope(self.scope)
@@ -209,7 +216,7 @@ def figures_without_noise(week: Requests, metric: Metric, keys: int) -> Floats:
 SHIPS = "shipped, weekly"
 SHARED = ("counts", "time_to_first_token", "time_per_output_token", "peak_device_memory", "error_rate")
 SHARES_TRIED = (
-    (120, 480, 220, 80, 20),
+    (120, 500, 180, 100, 20),
     (120, 400, 240, 140, 20),
     (120, 560, 160, 60, 20),
     (200, 420, 200, 80, 20),

@@ -114,6 +114,15 @@ def test_every_part_of_the_benchmark_has_a_name_of_its_own() -> None:
     assert shipped.SHIPS in variants
 
 
+def test_a_variant_s_part_names_the_shares_that_were_measured_whatever_ships_later() -> None:
+    ships, tried = shipped.Variant(shipped.SHIPS), next(shipped.shares_tried())
+    assert "/".join(map(str, SCHEMA.tables[0].metrics.values())) in ships.part
+    assert tried.shares is not None
+    assert "/".join(map(str, tried.shares.values())) in tried.part
+    parts = [one.part for part in (shipped.shipped, shipped.shares_tried, shipped.scopes) for one in part()]
+    assert len(set(parts)) == len(parts)
+
+
 def test_every_division_that_was_tried_spends_the_whole_budget() -> None:
     ships = sum((SCHEMA.tables[0].count_permille, *SCHEMA.tables[0].metrics.values()))
     for variant in shipped.shares_tried():
