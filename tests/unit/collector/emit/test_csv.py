@@ -82,3 +82,11 @@ def test_no_figure_pretends_to_more_than_six_digits(dataset: Dataset) -> None:
     assert len(numbers) > 100
     assert any(number != round(number, 3) for number in numbers)
     assert all(number == float(f"{number:.6g}") for number in numbers)
+
+
+def test_the_card_says_that_versions_are_text_for_a_reader_without_types_takes_them_for_numbers(pack: Pack) -> None:
+    versions = SCHEMA.dimension["engine_version"].vocabulary
+    assert "0.10" in versions
+    guessed = pd.read_csv(io.StringIO("engine_version\n0.10\n"))["engine_version"].astype(str)
+    assert list(guessed) == ["0.1"]
+    assert "a version such as\n0.10 becomes the number 0.1" in pack["README.md"].decode()
