@@ -161,16 +161,19 @@ def shown(table: ReleasedTable, release: Release) -> dict[str, Any]:
 
 
 def _suppressed(table: ReleasedTable, release: Release) -> float | None:
-    """About which part of the contributions is in cells that are not published; nobody knows it exactly.
+    """About which part of the contributions, at least, is in cells that are not published; nobody knows it exactly.
 
     Every installation contributes to each table, and as a rule once to those that say what it is and not what was
     asked of it. What one of these shows more of than this table, in total or for the words of the dimensions that
-    both have, is missing here. What is missing from all of them cannot be seen.
+    both have, is missing here; a table that says both may be held against the others too. What is missing from all
+    of them cannot be seen.
     """
     others = [
         other
         for other in release.tables
-        if not other.histogram_scales and _OF_REQUESTS.isdisjoint(other.dimensions) and _total(other)[0] > 0
+        if not other.histogram_scales
+        and (_OF_REQUESTS.isdisjoint(other.dimensions) or not _OF_REQUESTS.isdisjoint(table.dimensions))
+        and _total(other)[0] > 0
     ]
     missing = [_missing(table, other) / _total(other)[0] for other in others]
     return round(max(missing), 4) if missing else None
