@@ -175,7 +175,7 @@ def _figure_rules(file: str) -> Iterator[dict[str, Any]]:
     halves = " OR ".join(f"({n} IS NULL) <> ({n}_low IS NULL)" for n in FIGURES)
     yield _where("completeness", "no figure is given without its interval", file, halves)
     yield _where("conformity", "a share is between 0 and 1", file, "share < 0 OR share > 1")
-    sums = "abs(list_sum(histogram) - 1) > 1e-6"
+    sums = "abs(list_sum(histogram) - 1) > 1e-4"
     yield _where("consistency", "an estimated histogram sums to 1", file, sums)
     yield _none(
         "conformity",
