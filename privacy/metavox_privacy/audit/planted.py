@@ -93,11 +93,11 @@ def _control(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
 
 
 def _overspent(schema: Schema, scope: Scope, nano_rho: int) -> Scene:
-    """The last metric is given the whole budget once more, beside what all others have."""
+    """The last metric is given the whole budget twice more, beside what it and all others have."""
     made = scenes.whole(schema, scope, 1, nano_rho)
     first, *others = made.tables
     name = list(first.metrics)[-1]
-    greedy = (replace(first, metrics={**first.metrics, name: 1000}), *others)
+    greedy = (replace(first, metrics={**first.metrics, name: first.metrics[name] + 2000}), *others)
     return replace(made, schema=replace(made.schema, tables=greedy, coarse_tables=greedy))
 
 
