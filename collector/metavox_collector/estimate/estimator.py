@@ -1,7 +1,8 @@
 """Noisy spread histogram -> estimate: a first look, the prior about it, the posterior, figures with intervals.
 
 All of this is post-processing: it sees nothing but the release, so it costs no privacy, and the seed of its draws
-is a constant that anybody may know. The same release has the same figures.
+is a constant that anybody may know. The same release has the same figures
+to within a thousandth: how a machine's linear algebra rounds makes the rest.
 """
 
 from __future__ import annotations

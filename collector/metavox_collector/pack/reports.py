@@ -127,7 +127,7 @@ def _audit(report: Report, release: Release, schema: Schema) -> Iterator[str]:
     games = report["gates"]
     played = {(game["scope"], game["weeks"]) for game in games}
     yield from (
-        f"no game is of {weeks} weeks in the scope '{release.scope}'"
+        f"no game is of {'one week' if weeks == 1 else f'{weeks} weeks'} in the scope '{release.scope}'"
         for weeks in WEEKS
         if (release.scope, weeks) not in played
     )

@@ -51,7 +51,7 @@ def emit(
             dataset=dataset,
             words=words,
             style=Markup(style),  # noqa: S704  # files of ours
-            script=Markup(script),  # noqa: S704
+            script=Markup(script),  # noqa: S704  # the same
             policy=policy(style, script),
             summary=words.summary(dataset).removeprefix(f"{words.SYNTHETIC} "),
             covered=period(dataset.week, dataset.release.weeks),
