@@ -39,6 +39,6 @@ def words(
 def _environment() -> Environment:
     loader = PackageLoader("metavox_collector.proof")
     # Markdown, not HTML, and all that is filled in are numbers and words of ours.
-    return Environment(  # noqa: S701  # Markdown, in which HTML's escapes would be read as they stand
+    return Environment(  # noqa: S701
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

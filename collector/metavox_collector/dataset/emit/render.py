@@ -20,6 +20,6 @@ def render(template: str, **values: object) -> str:
 def _environment() -> Environment:
     loader = PackageLoader("metavox_collector.dataset.emit")
     # Markdown, not HTML: the only free text in it is the publisher's, and a person reads it as text.
-    return Environment(  # noqa: S701  # as in proof/words.py: Markdown
+    return Environment(  # noqa: S701
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
