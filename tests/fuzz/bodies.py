@@ -34,6 +34,8 @@ _ENCODE: dict[Coding, Callable[[bytes], bytes]] = {
     Coding.DEFLATE: lambda data: zlib.compress(data, 1),
     Coding.ZSTD: lambda data: zstandard.compress(data, 1),
 }
+_TOO_MUCH = 5 * 2**20
+"""More than a body may be once it is inflated, by the settings' default."""
 _NUMBERS = (0, 1, -1, 127, 128, 255, 256, 257, 2**31 - 1, 2**32 - 1, 2**63 - 1, -(2**63), 2**64 - 1, 10**400)
 _SMALL_NUMBERS = (0, 1, 2, 128, 256, 2**31 - 1)
 _FITTING: dict[int, tuple[Any, ...]] = {
@@ -66,6 +68,8 @@ def body(chance: random.Random) -> tuple[Media, Coding, bytes]:
     media = Media.JSON if chance.random() < 0.2 else Media.PROTOBUF  # which takes 50 times as long
     coding = chance.choice(list(Coding))
     data = chance.choice(_MAKERS[media])(chance)
+    if coding is not Coding.IDENTITY and chance.random() < 0.005:
+        data += bytes(_TOO_MUCH)
     encoded = _ENCODE[coding](data)
     if coding is not Coding.IDENTITY and chance.random() < 0.2:
         encoded = _damaged(encoded, chance)

@@ -24,6 +24,7 @@ from tests.spans import example_report, example_span
 
 PLENTY = {f"METAVOX_COLLECTOR_{name}_NANO_RHO": "10000000000" for name in ("PUBLISH", "IMPROVE")}
 PLENTY["METAVOX_COLLECTOR_YEARLY_CAP_NANO_RHO"] = "50000000000"
+PLENTY["METAVOX_COLLECTOR_SCOPE"] = "full"
 MAIN = "import sys; sys.argv[0] = 'metavox'; from metavox.cli import main; main()"
 QUICK = ("--runs", "2", "--input-len", "16", "--output-len", "8", "--device", "cpu", "--dtype", "float32")
 
