@@ -15,10 +15,15 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":  # SQLite's has a table for each week, made when it is needed
         _staged_cell()
     _deleted_report()
+    releases()
+
+
+def releases() -> None:
+    """Make the ledger, and the tables of what it paid for."""
     _ledger()
     _release()
     _released_table()
-    _released_cell()
+    released_cell()
 
 
 def downgrade() -> None:
@@ -115,7 +120,8 @@ def _released_table() -> None:
     )
 
 
-def _released_cell() -> None:
+def released_cell() -> None:
+    """Make the table of what was published."""
     key = ("week", "purpose", "table_name")
     op.create_table(
         "released_cell",

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from metavox_collector.errors import WrongDatabase
+from metavox_collector.store.migrations.versions import v0001_tables as first
 
 revision = "0002"
 down_revision = "0001"
@@ -25,13 +26,8 @@ def upgrade() -> None:
         op.drop_table(name)
     _ledger()
     _release()
-    _released_table(
-        sa.Column("dimensions", sa.JSON, nullable=False),
-        sa.Column("keys", sa.Integer, nullable=False),
-        sa.Column("count_scale", sa.Float, nullable=False),
-        sa.Column("histogram_scales", sa.JSON, nullable=False),
-    )
-    _released_cell()
+    _released_table()
+    first.released_cell()
     op.create_table(
         "newest_file",
         sa.Column("week", sa.String(8), primary_key=True),
@@ -47,14 +43,7 @@ def downgrade() -> None:
     op.drop_table("newest_file")
     for name in _TABLES:
         op.drop_table(name)
-    _first_ledger()
-    _first_release()
-    _released_table(
-        sa.Column("keys", sa.Integer, nullable=False),
-        sa.Column("count_scale", sa.Float, nullable=False),
-        sa.Column("histogram_scale", sa.Float, nullable=False),
-    )
-    _released_cell()
+    first.releases()
 
 
 def _require_unused() -> None:
@@ -98,58 +87,17 @@ def _release() -> None:
     )
 
 
-def _released_table(*facts: sa.Column[object]) -> None:
+def _released_table() -> None:
     op.create_table(
         "released_table",
         sa.Column("week", sa.String(8), primary_key=True),
         sa.Column("purpose", sa.String(16), primary_key=True),
         sa.Column("table_name", sa.String(64), primary_key=True),
         sa.Column("position", sa.Integer, nullable=False),
-        *facts,
+        sa.Column("dimensions", sa.JSON, nullable=False),
+        sa.Column("keys", sa.Integer, nullable=False),
+        sa.Column("count_scale", sa.Float, nullable=False),
+        sa.Column("histogram_scales", sa.JSON, nullable=False),
         sa.Column("threshold", sa.Integer, nullable=False),
         sa.ForeignKeyConstraint(list(_KEY), [f"release.{name}" for name in _KEY]),
-    )
-
-
-def _released_cell() -> None:
-    key = (*_KEY, "table_name")
-    op.create_table(
-        "released_cell",
-        sa.Column("week", sa.String(8), primary_key=True),
-        sa.Column("purpose", sa.String(16), primary_key=True),
-        sa.Column("table_name", sa.String(64), primary_key=True),
-        sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("key", sa.JSON, nullable=False),
-        sa.Column("contributors", sa.Integer, nullable=False),
-        sa.Column("histograms", sa.JSON, nullable=False),
-        sa.ForeignKeyConstraint(list(key), [f"released_table.{name}" for name in key]),
-    )
-
-
-def _first_ledger() -> None:
-    op.create_table(
-        "ledger",
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("week", sa.String(8), nullable=False),
-        sa.Column("purpose", sa.String(16), nullable=False),
-        sa.Column("schema_version", sa.Integer, nullable=False),
-        sa.Column("nano_rho", sa.BigInteger, nullable=False),
-        sa.Column("yearly_cap", sa.BigInteger, nullable=False),
-        sa.Column("sandbox", sa.Boolean, nullable=False),
-        sa.Column("release", sa.String(64), nullable=False),
-        sa.Column("previous", sa.String(64), nullable=False, unique=True),
-        sa.Column("hash", sa.String(64), nullable=False, unique=True),
-        sa.UniqueConstraint("week", "purpose"),
-    )
-
-
-def _first_release() -> None:
-    op.create_table(
-        "release",
-        sa.Column("week", sa.String(8), primary_key=True),
-        sa.Column("purpose", sa.String(16), primary_key=True),
-        sa.Column("schema_version", sa.Integer, nullable=False),
-        sa.Column("nano_rho", sa.BigInteger, nullable=False),
-        sa.Column("synthetic", sa.Boolean, nullable=False),
-        sa.ForeignKeyConstraint(list(_KEY), [f"ledger.{name}" for name in _KEY]),
     )
