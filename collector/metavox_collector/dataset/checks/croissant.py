@@ -15,7 +15,7 @@ from metavox_collector.dataset.emit.croissant import CONTEXT
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY
 from metavox_collector.dataset.paths import CROISSANT
 
-_TYPES = {
+_TYPES = {  # written a second time, so that it can disagree with what emits it
     "string": "sc:Text",
     "int64": "cr:Int64",
     "double": "cr:Float64",

@@ -11,7 +11,7 @@ from metavox_collector.dataset.checks.reading import Pack, Unusable, document
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import DATA_PACKAGE
 
-_TYPES = {
+_TYPES = {  # written a second time, so that it can disagree with what emits it
     "string": "string",
     "int64": "integer",
     "double": "number",

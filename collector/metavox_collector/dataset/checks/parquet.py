@@ -18,7 +18,7 @@ from metavox_collector.dataset.model import FIGURES
 Rows: TypeAlias = list[dict[str, Any]]
 
 _QUANTILES = ("p50", "p75", "p90", "p95", "p99")
-_TYPES = {
+_TYPES = {  # as in croissant.py beside it, written a second time
     "string": pa.string(),
     "int64": pa.int64(),
     "double": pa.float64(),
