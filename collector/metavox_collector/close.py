@@ -207,5 +207,5 @@ def _require_its_time(weeks: Sequence[Week], settings: Settings, now: datetime) 
     if now >= end:
         raise TooLate(
             f"the reports of week {weeks[0]} were kept until {end:%Y-%m-%d %H:%M} UTC; to close it now would "
-            f"release nothing but noise and spend the budget of {week.year}; nothing was done"
+            f"release noise in their place and spend the budget of {week.year}; nothing was done"
         )

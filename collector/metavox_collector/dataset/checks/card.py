@@ -9,7 +9,7 @@ import yaml
 
 from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.links import broken
-from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
+from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, telling, text
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import CARD
 
@@ -17,13 +17,11 @@ _SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000, "100K<n<1M":
 _CAVEATS = ("Self-selection:", "Coverage:", "Phantoms:", "A cell that is missing is not zero")
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the card, a line each."""
-    try:
-        front, body = _parts(text(pack, CARD))
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    front, body = _parts(text(pack, CARD))
+    described = dictionary(pack)
     return [
         f"{CARD}: {problem}"
         for problem in (*_front(front, described), *_body(body, described), *broken(body, pack))

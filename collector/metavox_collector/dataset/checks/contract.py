@@ -8,17 +8,15 @@ from typing import Any
 import yaml
 
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
+from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, telling, text
 from metavox_collector.dataset.emit.contract import LOGICAL, PATH
 from metavox_collector.dataset.licences import EXPRESSION
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the contract, a line each."""
-    try:
-        described, agreed = dictionary(pack), contract(pack)
-    except Unusable as error:
-        return error.problems
+    described, agreed = dictionary(pack), contract(pack)
     return [f"{PATH}: {problem}" for problem in (*_whole(agreed, described), *_tables(agreed, described, pack))]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, document
+from metavox_collector.dataset.checks.reading import Pack, document, telling
 from metavox_collector.dataset.emit.croissant import CONTEXT
 from metavox_collector.dataset.licences import COMMERCIAL, COMMUNITY
 from metavox_collector.dataset.paths import CROISSANT
@@ -25,13 +25,11 @@ _TYPES = {  # written a second time, so that it can disagree with what emits it
 }
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with ``croissant.json``, a line each."""
-    try:
-        record = document(pack, CROISSANT, "croissant")
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    record = document(pack, CROISSANT, "croissant")
+    described = dictionary(pack)
     return [f"{CROISSANT}: {problem}" for problem in _problems(record, described, pack)]
 
 

@@ -10,18 +10,16 @@ from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.parquet import read
-from metavox_collector.dataset.checks.reading import Pack, Unusable, text
+from metavox_collector.dataset.checks.reading import Pack, Unusable, telling, text
 
 _MOST = 5
 """Differences that are named in one file; a file of another week would differ everywhere."""
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the CSV files, a line each."""
-    try:
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    described = dictionary(pack)
     return [problem for table in described["tables"] for problem in _of_table(pack, table)]
 
 

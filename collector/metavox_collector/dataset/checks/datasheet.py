@@ -8,7 +8,7 @@ from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
 from metavox_collector.dataset.checks.links import broken
-from metavox_collector.dataset.checks.reading import Pack, Unusable, text
+from metavox_collector.dataset.checks.reading import Pack, telling, text
 from metavox_collector.dataset.paths import DATASHEET
 
 POINTS: Mapping[str, tuple[str, ...]] = {
@@ -65,13 +65,11 @@ POINTS: Mapping[str, tuple[str, ...]] = {
 _POINT = re.compile(r"^\*\*([^*]+)\.\*\*", re.MULTILINE)
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the datasheet, a line each."""
-    try:
-        sheet = text(pack, DATASHEET)
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    sheet = text(pack, DATASHEET)
+    described = dictionary(pack)
     return [
         f"{DATASHEET}: {problem}"
         for problem in (*_sections(sheet), *_facts(sheet, described), *broken(sheet, pack))

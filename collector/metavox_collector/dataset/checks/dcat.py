@@ -12,7 +12,7 @@ from rdflib.term import Node
 
 from metavox_collector.dataset.checks import rdf
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable
+from metavox_collector.dataset.checks.reading import Pack, telling
 from metavox_collector.dataset.emit.dcat import (
     DCAT,
     DCATAP,
@@ -60,12 +60,10 @@ _OF_A_FILE: Final = {
 _DATASET: Final = rdf.node(f"{PATH}#dataset")
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the description, a line each."""
-    try:
-        described, found = dictionary(pack), rdf.graph(pack, PATH)
-    except Unusable as error:
-        return error.problems
+    described, found = dictionary(pack), rdf.graph(pack, PATH)
     problems = (*_dataset(found, described), *_files(found, pack), *_making(found))
     return [f"{PATH}: {problem}" for problem in problems]
 

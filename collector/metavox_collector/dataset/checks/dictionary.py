@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from metavox_collector.dataset.checks.reading import Pack, Unusable, document
+from metavox_collector.dataset.checks.reading import Pack, Unusable, document, telling
 from metavox_collector.dataset.licences import EXPRESSION
 from metavox_collector.dataset.model import FIGURES
 from metavox_collector.dataset.paths import DICTIONARY, csv_path, parquet_path
@@ -27,12 +27,10 @@ MEASURED = {
 UNUSABLE = f"{DICTIONARY}: wrong in itself, so that what it declares could not be checked"
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the data dictionary, a line each."""
-    try:
-        described = document(pack, DICTIONARY, "dictionary")
-    except Unusable as error:
-        return error.problems
+    described = document(pack, DICTIONARY, "dictionary")
     return [f"{DICTIONARY}: {problem}" for problem in (*_problems(described), *_files(described, pack))]
 
 

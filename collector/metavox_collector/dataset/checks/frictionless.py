@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, document
+from metavox_collector.dataset.checks.reading import Pack, document, telling
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import DATA_PACKAGE
 
@@ -21,13 +21,11 @@ _TYPES = {  # written a second time, so that it can disagree with what emits it
 }
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with ``datapackage.json``, a line each."""
-    try:
-        package = document(pack, DATA_PACKAGE, "datapackage")
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    package = document(pack, DATA_PACKAGE, "datapackage")
+    described = dictionary(pack)
     return [f"{DATA_PACKAGE}: {problem}" for problem in _problems(package, described, pack)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from metavox_collector.dataset.checks.contract import yaml_value
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, text
+from metavox_collector.dataset.checks.reading import Pack, Unusable, formed, telling, text
 from metavox_collector.dataset.emit.exports import SAMPLE
 from metavox_collector.dataset.emit.listing import PATH
 from metavox_collector.dataset.emit.marketplaces import (
@@ -34,13 +34,11 @@ _SAME: Final = {
 """Where a marketplace's form says what the listing says."""
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the listing and what comes with it, a line each."""
-    try:
-        described = dictionary(pack)
-        listed = formed(PATH, yaml_value(pack, PATH), "listing")
-    except Unusable as error:
-        return error.problems
+    described = dictionary(pack)
+    listed = formed(PATH, yaml_value(pack, PATH), "listing")
     found = [f"{PATH}: {problem}" for problem in _listed(listed, described, pack)]
     found += _beside(listed, pack)
     for market in MARKETPLACES:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, text
+from metavox_collector.dataset.checks.reading import Pack, Unusable, telling, text
 from metavox_collector.dataset.licences import LICENCES
 from metavox_collector.dataset.paths import PAGE
 
@@ -94,12 +94,10 @@ class _Page(HTMLParser):
         self.unclosed += self._open
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the page, a line each."""
-    try:
-        page, described = _parsed(text(pack, PAGE)), dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    page, described = _parsed(text(pack, PAGE)), dictionary(pack)
     found = (*_quiet(page), *_links(page, pack), *_readable(page), *_says(page, described))
     return [f"{PAGE}: {problem}" for problem in found]
 

@@ -12,7 +12,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from metavox_collector.dataset.checks.dictionary import dictionary
-from metavox_collector.dataset.checks.reading import Pack, Unusable, content
+from metavox_collector.dataset.checks.reading import Pack, Unusable, content, telling
 from metavox_collector.dataset.model import FIGURES
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -28,12 +28,10 @@ _TYPES = {  # as in croissant.py beside it, written a second time
 }
 
 
+@telling
 def validate(pack: Pack) -> list[str]:
     """What is wrong with the Parquet files, a line each."""
-    try:
-        described = dictionary(pack)
-    except Unusable as error:
-        return error.problems
+    described = dictionary(pack)
     return [problem for table in described["tables"] for problem in _of_table(pack, described, table)]
 
 

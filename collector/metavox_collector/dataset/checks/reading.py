@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -83,3 +83,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _validator(schema: str) -> Draft202012Validator:
     stated = files("metavox_collector.dataset.checks").joinpath("schemas").joinpath(f"{schema}.json")
     return Draft202012Validator(json.loads(stated.read_text(encoding="utf-8")))
+
+
+def telling(check: Callable[[Pack], list[str]]) -> Callable[[Pack], list[str]]:
+    """What a check finds; of a file that cannot be read at all, that."""
+
+    @wraps(check)
+    def told(pack: Pack) -> list[str]:
+        try:
+            return check(pack)
+        except Unusable as error:
+            return error.problems
+
+    return told
